@@ -1,0 +1,1 @@
+//! Nothing to see here: this package holds targets only.

@@ -1,0 +1,2 @@
+//! The udr command.
+fn main() {}
