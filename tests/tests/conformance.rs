@@ -196,7 +196,7 @@ async fn refs(store: &Store) {
 async fn data_files(store: &Store) {
     let table = Env::system().table_id();
     // Short, and longer than what is kept in memory or sent at once.
-    for size in [11usize, 1 << 20, (12 << 20) + 5] {
+    for size in [11usize, 1 << 20, (17 << 20) + 5] {
         let content: Vec<u8> = (0..size).map(|i| (i * 31 % 251) as u8).collect();
         let put = async || {
             let mut staged = store.stage_data_file(table, Epoch(0)).unwrap();
