@@ -8,6 +8,7 @@
 //! WRITE  batches ─► DataFile ─► ChangeSet (in a Transaction) ─► objects durable ─► ref log append ─► CommitOutcome
 //! ```
 
+pub mod data;
 pub mod env;
 pub mod error;
 pub mod format;
