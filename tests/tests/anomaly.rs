@@ -9,7 +9,7 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use udr_core::env::Env;
 use udr_core::name::RefName;
-use udr_core::repository::Repository;
+use udr_core::repository::{MergeMode, Repository};
 use udr_core::store::RetryPolicy;
 use udr_core::{ErrorKind, Result};
 use udr_testkit::fixtures::{self, row};
@@ -82,7 +82,7 @@ impl Act {
                 repository.create_tag(&named("v2"), &head).await.map(drop)
             }
             Self::DropTag => repository.drop_tag(&named("v1")).await,
-            Self::FastForward => repository.fast_forward(&named("dev"), &main).await.map(drop),
+            Self::FastForward => repository.fast_forward(&named("dev"), &main, MergeMode::Publish).await.map(drop),
         }
     }
 

@@ -93,7 +93,7 @@ async fn inspect(folder: &str, acknowledged: &[(i64, Version)]) {
         let then = repository.resolve(&main, &Revision::at_version(*version)).await.unwrap();
         assert_eq!(then.table(&path("a")).await.unwrap().rows(), k.unsigned_abs() + 1);
     }
-    let report = repository.fsck(FsckOptions { data: false }).await.unwrap();
+    let report = repository.fsck(FsckOptions::Metadata).await.unwrap();
     assert!(report.problems.is_empty(), "fsck: {:#?}", report.problems);
 }
 

@@ -147,6 +147,6 @@ pub(crate) async fn head_rows(
 
 /// Everything stored is there and undamaged.
 pub(crate) async fn check(repository: &Repository) {
-    let report = repository.fsck(FsckOptions { data: true }).await.unwrap();
+    let report = repository.fsck(FsckOptions::Data).await.unwrap();
     assert!(report.problems.is_empty(), "fsck: {:#?}", report.problems);
 }
