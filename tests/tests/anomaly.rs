@@ -9,7 +9,7 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use udr_core::env::Env;
 use udr_core::name::RefName;
-use udr_core::repository::{MergeMode, Repository};
+use udr_core::{MergeMode, Repository};
 use udr_core::store::RetryPolicy;
 use udr_core::{ErrorKind, Result};
 use udr_testkit::fixtures::{self, row};
@@ -90,7 +90,7 @@ impl Act {
     async fn done(self, repository: &Repository) -> bool {
         let main = RefName::main();
         let mut expected = [fixtures::multiset((0..3).map(row)), fixtures::multiset((0..3).map(row))];
-        let names = async |refs: Result<Vec<udr_core::repository::RefHead>>| -> Vec<String> {
+        let names = async |refs: Result<Vec<udr_core::RefHead>>| -> Vec<String> {
             refs.unwrap().into_iter().map(|r| r.name.to_string()).collect()
         };
         let branches = names(repository.branches().await).await;

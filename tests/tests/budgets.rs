@@ -8,7 +8,7 @@ use udr_core::Result;
 use udr_core::env::Env;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
-use udr_core::repository::Repository;
+use udr_core::Repository;
 use udr_core::id::Version;
 use udr_testkit::counting::Calls;
 use udr_testkit::{CountingStore, Operation, Operations, fixtures};

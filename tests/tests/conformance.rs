@@ -15,7 +15,7 @@ use udr_core::env::Env;
 use udr_core::format::ObjectRef;
 use udr_core::id::{Epoch, Version};
 use udr_core::name::RefName;
-use udr_core::repository::Repository;
+use udr_core::Repository;
 use udr_core::store::{Created, Durability, RefKind, Store, StoreOptions};
 use udr_testkit::fixtures::{self, row};
 use udr_testkit::{FaultStore, LenientStore};

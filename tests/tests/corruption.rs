@@ -11,7 +11,8 @@ use udr_core::format::{CommitRef, ObjectRef, RefRecord, decode, encode};
 use udr_core::id::Epoch;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
-use udr_core::repository::{FsckOptions, Repository};
+use udr_core::Repository;
+use udr_core::maintenance::FsckOptions;
 use udr_core::{Error, ErrorKind, Result};
 
 use crate::world::{check, commit_rows, create, create_tables, named, open, path, rows};

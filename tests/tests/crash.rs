@@ -14,7 +14,8 @@ use udr_core::env::Env;
 use udr_core::id::Version;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
-use udr_core::repository::{FsckOptions, Repository};
+use udr_core::Repository;
+use udr_core::maintenance::FsckOptions;
 use udr_core::store::{Store, StoreOptions};
 use udr_testkit::fixtures::{self, row};
 

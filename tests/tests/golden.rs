@@ -25,7 +25,7 @@ use udr_core::format::{
 use udr_core::id::Version;
 use udr_core::name::{NamespaceName, RefName};
 use udr_core::refs::Revision;
-use udr_core::repository::{MergeMode, Repository};
+use udr_core::{MergeMode, Repository};
 use udr_core::snapshot::{Relation, RelationKind};
 use udr_core::store::{Durability, Store, StoreOptions};
 use udr_core::txn::OnExisting;
@@ -183,7 +183,7 @@ async fn version_1_shows_what_was_written() {
     let (_folder, store) = copy();
     let repository = Repository::open(store, Env::system()).await.unwrap();
     check(&repository).await;
-    let names = |heads: Vec<udr_core::repository::RefHead>| -> Vec<String> {
+    let names = |heads: Vec<udr_core::RefHead>| -> Vec<String> {
         heads.iter().map(|h| format!("{} {}", h.name, h.version)).collect()
     };
     assert_eq!(names(repository.branches().await.unwrap()), ["Feature/Prices 9", "main 9"]);

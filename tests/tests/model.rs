@@ -15,7 +15,7 @@ use udr_core::format::Schema;
 use udr_core::id::Version;
 use udr_core::name::NamespaceName;
 use udr_core::refs::Revision;
-use udr_core::repository::{FastForward, MergeMode, Repository};
+use udr_core::{FastForward, MergeMode, Repository};
 use udr_core::snapshot::Snapshot;
 use udr_core::txn::{CommitOutcome, Transaction};
 use udr_core::{Error, ErrorKind, Result};
@@ -371,7 +371,7 @@ impl StateMachineTest for Repositories {
     fn teardown(real: Real, expected: Expected) {
         real.runtime.block_on(async {
             let repository = open(real.inner.clone()).await.unwrap();
-            let names = async |heads: Result<Vec<udr_core::repository::RefHead>>| -> Vec<String> {
+            let names = async |heads: Result<Vec<udr_core::RefHead>>| -> Vec<String> {
                 heads.unwrap().iter().map(|h| h.name.to_string()).collect()
             };
             let (branches, tags) = (expected.model.branches(), expected.model.tags());

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use udr_core::ErrorKind;
 use udr_core::env::Env;
 use udr_core::name::RefName;
-use udr_core::repository::Repository;
+use udr_core::Repository;
 use udr_core::store::{Store, StoreOptions};
 use udr_testkit::fixtures::{self, row};
 
