@@ -18,6 +18,7 @@ mod corruption;
 mod crash;
 mod golden;
 mod model;
+mod races;
 mod sql;
 mod world;
 mod writers;
