@@ -1,1 +1,3 @@
-//! Stub.
+//! UDR as a plug-in for Apache DataFusion.
+
+pub mod sql;
