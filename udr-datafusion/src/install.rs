@@ -6,7 +6,7 @@ use datafusion::execution::context::SessionContext;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use udr_core::data::WriteOptions;
 use udr_core::name::{NamespaceName, RefName};
-use udr_core::repository::Repository;
+use udr_core::Repository;
 use udr_core::{Error, Result};
 
 use crate::catalog::Scope;

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::AsArray as _;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, UInt64Type};
-use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::arrow::util::pretty::pretty_format_batches;
+use arrow::array::AsArray as _;
+use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
+use arrow::record_batch::RecordBatch;
+use arrow::util::pretty::pretty_format_batches;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use udr_core::env::Env;
 use udr_core::name::{RefName, RelationPath};
-use udr_core::repository::{FsckOptions, Repository};
+use udr_core::Repository;
+use udr_core::maintenance::FsckOptions;
 use udr_core::store::Store;
 use udr_core::txn::OnExisting;
 use udr_core::ErrorKind;
@@ -116,7 +117,7 @@ impl Fixture {
             for row in 0..batch.num_rows() {
                 let column = batch.column(0);
                 values.push(
-                    datafusion::arrow::util::display::array_value_to_string(column, row).unwrap(),
+                    arrow::util::display::array_value_to_string(column, row).unwrap(),
                 );
             }
         }
@@ -158,7 +159,7 @@ impl Fixture {
             let (kinds, plans) = (batch.column(0), batch.column(1));
             for row in 0..batch.num_rows() {
                 let text = |column| {
-                    datafusion::arrow::util::display::array_value_to_string(column, row).unwrap()
+                    arrow::util::display::array_value_to_string(column, row).unwrap()
                 };
                 if text(kinds) == "physical_plan" {
                     plan = text(plans);
@@ -178,7 +179,7 @@ impl Fixture {
     /// Checks all invariants of the repository.
     pub(crate) async fn check(&self) {
         let report =
-            self.session.repository().fsck(FsckOptions { data: true }).await.unwrap();
+            self.session.repository().fsck(FsckOptions::Data).await.unwrap();
         assert!(report.problems.is_empty(), "{:?}", report.problems);
     }
 }

@@ -3,7 +3,7 @@
 use datafusion::prelude::{SessionConfig, SessionContext};
 use udr_core::ErrorKind;
 use udr_core::env::Env;
-use udr_core::repository::Repository;
+use udr_core::Repository;
 use udr_core::store::Store;
 use udr_datafusion::{DefaultCatalog, InstallOptions, UdrSession, install};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::physical_plan::collect;
 use datafusion::prelude::SessionConfig;
 use udr_core::ErrorKind;

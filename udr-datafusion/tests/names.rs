@@ -16,7 +16,7 @@ async fn a_name_can_say_which_state() {
     let tag = RefName::new("v1").unwrap();
     f.session.repository().create_tag(&tag, &head).await.unwrap();
     let version = empty + 1;
-    let time = datafusion::arrow::temporal_conversions::timestamp_us_to_datetime(at).unwrap();
+    let time = arrow::temporal_conversions::timestamp_us_to_datetime(at).unwrap();
     for (name, rows) in [
         ("t".to_owned(), "2"),
         ("t@main".to_owned(), "2"),

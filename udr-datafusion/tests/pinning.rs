@@ -1,7 +1,7 @@
 //! One statement, one state; and a new one each time a plan runs.
 
 use datafusion::catalog::TableProvider;
-use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::collect;
@@ -112,10 +112,10 @@ async fn a_table_that_changed_shape_while_planning_is_refused() {
     other.session.write(async |txn| txn.drop_table(&path("t")).await).await.unwrap();
     let error = frame.clone().collect().await.unwrap_err();
     assert_eq!(udr_error(&error).unwrap().kind(), ErrorKind::NotFound);
-    let wider = datafusion::arrow::datatypes::Schema::new(vec![
-        datafusion::arrow::datatypes::Field::new(
+    let wider = arrow::datatypes::Schema::new(vec![
+        arrow::datatypes::Field::new(
             "id",
-            datafusion::arrow::datatypes::DataType::Utf8,
+            arrow::datatypes::DataType::Utf8,
             true,
         ),
     ]);

@@ -1,6 +1,6 @@
 //! Filters leave out files, never rows.
 
-use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use crate::fixture::Fixture;
 

@@ -1,6 +1,6 @@
 //! Aggregates come from metadata where it is exact, and from the rows where it is not.
 
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::fixture::Fixture;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::Schema;
+use arrow::datatypes::Schema;
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::error::Result;
 use udr_core::{Error, ErrorKind};
@@ -75,7 +75,7 @@ async fn views_that_refer_to_themselves_are_refused() {
 struct Boom;
 
 impl TableFunctionImpl for Boom {
-    fn call_with_args(&self, _args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+    fn call_with_args(&self, _args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         Ok(Arc::new(CommandTable::new(Arc::new(Schema::empty()), || {
             Box::pin(async { Err(Error::internal("the command ran")) })
         })))

@@ -10,7 +10,7 @@ mod write;
 pub(crate) use command::Runs;
 pub use command::{CommandExec, CommandTable};
 pub(crate) use stage::UdrStageExec;
-pub(crate) use write::{FileSpec, UdrWriteExec};
+pub(crate) use write::FileSpec;
 
 use std::sync::Arc;
 

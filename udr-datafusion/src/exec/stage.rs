@@ -167,12 +167,12 @@ impl Stage {
         let target = self.target.lock().take();
         let target = target.ok_or_else(|| to_datafusion(ran_already()))?;
         let (path, overwrite) = (self.path.clone(), self.overwrite);
+        let verb = if overwrite { "INSERT OVERWRITE" } else { "INSERT INTO" };
+        let message = format!("{verb} {path}");
         self.session
-            .write_to(target, async move |transaction| {
+            .write_to(target, message, async move |transaction| {
                 if overwrite {
                     transaction.overwrite(&path, files).await
-                } else if files.is_empty() {
-                    Ok(())
                 } else {
                     transaction.append(&path, files).await
                 }

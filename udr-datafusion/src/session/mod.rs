@@ -19,7 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use udr_core::data::{FooterCache, WriteOptions};
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
-use udr_core::repository::Repository;
+use udr_core::Repository;
 use udr_core::snapshot::Snapshot;
 use udr_core::{Error, Result};
 

@@ -276,12 +276,14 @@ impl UdrSession {
             return same_transaction(transaction.id(), Some(id))
                 .map(|()| WriteTarget::Open { id, epoch: transaction.epoch() });
         }
-        let mut transaction = self.repository.begin_at(&pinned.snapshot).await?;
+        let branch = pinned.snapshot.branch().cloned().unwrap_or_else(|| self.branch());
+        let mut transaction = self.repository.begin_at(&branch, &pinned.snapshot).await?;
         self.sign(&mut transaction);
         Ok(WriteTarget::Own(Box::new(transaction)))
     }
 
-    /// Makes a change where [`UdrSession::write_target`] said.
+    /// Makes a change where [`UdrSession::write_target`] said; `message` is that of the commit, if
+    /// the change has one of its own.
     ///
     /// # Errors
     ///
@@ -290,6 +292,7 @@ impl UdrSession {
     pub(crate) async fn write_to<T>(
         &self,
         target: WriteTarget,
+        message: String,
         change: impl AsyncFnOnce(&mut Transaction) -> Result<T>,
     ) -> Result<T> {
         let (id, own) = match target {
@@ -304,6 +307,7 @@ impl UdrSession {
                 done
             }
             (None, Some(mut transaction)) => {
+                transaction.set_message(message);
                 let done = change(&mut transaction).await?;
                 published(transaction.commit().await?)?;
                 done

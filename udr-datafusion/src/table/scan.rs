@@ -57,7 +57,7 @@ impl Scan<'_> {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
-        let source = ParquetSource::new(TableSchema::from_file_schema(schema))
+        let source = ParquetSource::new(TableSchema::from(schema))
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(DataFileReaderFactory::new(
                 self.session.repository().store().clone(),

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use udr_core::id::Version;
 use udr_core::name::RefName;
-use udr_core::repository::LogEntry;
+use udr_core::LogEntry;
 use udr_core::{Error, Result};
 
 use super::{time_field, times};
@@ -48,8 +48,8 @@ pub(crate) async fn log_batch(
     let mut parents = ListBuilder::new(StringBuilder::new())
         .with_field(Field::new("item", DataType::Utf8, false));
     for entry in &entries {
-        for parent in &entry.parents {
-            parents.values().append_value(parent.to_hex());
+        for parent in &entry.commit.parents {
+            parents.values().append_value(parent.id().to_hex());
         }
         parents.append(true);
     }
@@ -58,12 +58,12 @@ pub(crate) async fn log_batch(
     };
     let columns: Vec<ArrayRef> = vec![
         Arc::new(UInt64Array::from_iter_values(entries.iter().map(|e| e.version.0))),
-        text(|e| e.commit_id.to_hex()),
+        text(|e| e.reference.id().to_hex()),
         Arc::new(parents.finish()),
-        text(|e| e.author.clone()),
-        text(|e| e.message.clone()),
-        Arc::new(times(entries.iter().map(|e| e.committed_at))),
-        text(|e| e.operation.clone()),
+        text(|e| e.commit.author.clone()),
+        text(|e| e.commit.message.clone()),
+        Arc::new(times(entries.iter().map(|e| e.commit.committed_at))),
+        text(|e| e.commit.operation()),
     ];
     RecordBatch::try_new(log_schema(), columns)
         .map_err(|error| Error::internal("the log does not fit its schema").with_source(error))

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{ArrayRef, BooleanArray, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use udr_core::repository::RefHead;
+use udr_core::RefHead;
 use udr_core::{Error, Result};
 
 use super::{time_field, times};

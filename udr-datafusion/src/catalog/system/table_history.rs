@@ -5,11 +5,11 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{ArrayRef, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use udr_core::format::TableChange;
+use udr_core::format::{Change, TableChange};
 use udr_core::id::{TableId, Version};
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
-use udr_core::repository::LogEntry;
+use udr_core::LogEntry;
 use udr_core::snapshot::Snapshot;
 use udr_core::{Error, Result};
 
@@ -66,10 +66,10 @@ pub(super) async fn history_batch(
     };
     let columns: Vec<ArrayRef> = vec![
         versions(&changes),
-        text(&changes, |entry, _| entry.commit_id.to_hex()),
-        Arc::new(times(changes.iter().map(|(entry, _)| entry.committed_at))),
-        text(&changes, |entry, _| entry.author.clone()),
-        text(&changes, |entry, _| entry.message.clone()),
+        text(&changes, |entry, _| entry.reference.id().to_hex()),
+        Arc::new(times(changes.iter().map(|(entry, _)| entry.commit.committed_at))),
+        text(&changes, |entry, _| entry.commit.author.clone()),
+        text(&changes, |entry, _| entry.commit.message.clone()),
         text(&changes, |_, change| operation(change)),
         count(|change| change.rows_added),
         count(|change| change.rows_removed),
@@ -104,12 +104,12 @@ pub(super) async fn snapshots_batch(
     let size = |of: fn(&(u64, u64, u64)) -> u64| -> ArrayRef {
         Arc::new(sizes.iter().map(|size| size.as_ref().map(of)).collect::<UInt64Array>())
     };
-    let parents = changes.iter().map(|(entry, _)| entry.parents.first().map(|id| id.to_hex()));
+    let parents = changes.iter().map(|(entry, _)| entry.commit.parents.first().map(|p| p.id().to_hex()));
     let columns: Vec<ArrayRef> = vec![
         versions(&changes),
-        text(&changes, |entry, _| entry.commit_id.to_hex()),
+        text(&changes, |entry, _| entry.reference.id().to_hex()),
         Arc::new(parents.collect::<StringArray>()),
-        Arc::new(times(changes.iter().map(|(entry, _)| entry.committed_at))),
+        Arc::new(times(changes.iter().map(|(entry, _)| entry.commit.committed_at))),
         text(&changes, |_, change| operation(change)),
         size(|(rows, _, _)| *rows),
         size(|(_, files, _)| *files),
@@ -128,7 +128,12 @@ async fn changes(
     limit: Option<usize>,
 ) -> Result<(RefName, Changes)> {
     let (branch, newest) = place(session, snapshot);
-    let of = |entry: &LogEntry| entry.tables.iter().find(|change| change.table == table).cloned();
+    let of = |entry: &LogEntry| {
+        entry.commit.changes.iter().find_map(|change| match change {
+            Change::Table(change) if change.table == table => Some(change.clone()),
+            _ => None,
+        })
+    };
     let found = entries(session, &branch, newest, limit, |entry| of(entry).is_some()).await?;
     let changes = found.into_iter().filter_map(|entry| of(&entry).map(|c| (entry, c))).collect();
     Ok((branch, changes))
