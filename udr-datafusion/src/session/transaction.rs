@@ -1,0 +1,433 @@
+//! The session's open transaction, and the changes that statements make in it.
+//!
+//! The transaction is taken out of the session for asynchronous work, so that no lock is held
+//! across a wait, and comes back with a guard: a statement that fails or is dropped halfway leaves
+//! the transaction as it was before the statement.
+
+use udr_core::id::{Epoch, TransactionId};
+use udr_core::refs::Revision;
+use udr_core::snapshot::Snapshot;
+use udr_core::txn::{CommitOutcome, Committed, Transaction};
+use udr_core::{Error, Result};
+
+use super::{Pinned, State, TransactionStatus, UdrSession};
+
+/// How a transaction starts.
+#[derive(Debug, Clone, Default)]
+pub struct BeginOptions {
+    /// Refuses changes.
+    pub read_only: bool,
+    /// Reads this state instead of the head of the branch; only together with `read_only`.
+    pub as_of: Option<Revision>,
+}
+
+/// Where the session's transaction is.
+pub(super) enum Slot {
+    /// There is none: each statement commits by itself.
+    Idle,
+    /// A statement has it.
+    Busy(TransactionStatus),
+    /// It waits for the next statement.
+    Open(Box<Open>),
+}
+
+/// An open transaction.
+pub(super) enum Open {
+    Writing(Transaction),
+    Reading { id: TransactionId, snapshot: Snapshot },
+}
+
+/// Where a statement that was planned on a state writes to.
+pub(crate) enum WriteTarget {
+    /// The session's open transaction.
+    Open { id: TransactionId, epoch: Epoch },
+    /// A transaction of its own, which commits when the statement is done.
+    Own(Box<Transaction>),
+}
+
+impl WriteTarget {
+    /// The epoch that data files are written under.
+    pub(crate) fn epoch(&self) -> Epoch {
+        match self {
+            Self::Open { epoch, .. } => *epoch,
+            Self::Own(transaction) => transaction.epoch(),
+        }
+    }
+}
+
+impl Slot {
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self, Self::Idle)
+    }
+
+    /// The state that the transaction reads; `None` if there is no transaction.
+    pub(super) fn pinned(&self) -> Result<Option<Pinned>> {
+        match self {
+            Self::Idle => Ok(None),
+            Self::Busy(_) => Err(busy()),
+            Self::Open(open) => Ok(Some(match open.as_ref() {
+                Open::Writing(transaction) => Pinned {
+                    snapshot: transaction.snapshot(),
+                    transaction: Some(transaction.id()),
+                },
+                Open::Reading { id, snapshot } => {
+                    Pinned { snapshot: snapshot.clone(), transaction: Some(*id) }
+                }
+            })),
+        }
+    }
+
+    pub(super) fn status(&self) -> Option<TransactionStatus> {
+        match self {
+            Self::Idle => None,
+            Self::Busy(status) => Some(status.clone()),
+            Self::Open(open) => Some(open.status()),
+        }
+    }
+
+    /// The open transaction, to change it without waiting for anything.
+    fn writing(&mut self) -> Result<&mut Transaction> {
+        match self {
+            Self::Idle => Err(no_transaction()),
+            Self::Busy(_) => Err(busy()),
+            Self::Open(open) => match open.as_mut() {
+                Open::Writing(transaction) => Ok(transaction),
+                Open::Reading { .. } => Err(read_only()),
+            },
+        }
+    }
+}
+
+impl Open {
+    fn status(&self) -> TransactionStatus {
+        match self {
+            Self::Writing(transaction) => TransactionStatus {
+                id: transaction.id(),
+                base: transaction.base().version(),
+                changed: !transaction.is_empty(),
+                read_only: false,
+            },
+            Self::Reading { id, snapshot } => TransactionStatus {
+                id: *id,
+                base: snapshot.version(),
+                changed: false,
+                read_only: true,
+            },
+        }
+    }
+}
+
+impl UdrSession {
+    /// Starts a transaction: until it ends, statements read its base and their own changes.
+    ///
+    /// Its isolation is snapshot isolation.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if one is open, if the session is pinned and the transaction is to write, or if
+    /// `as_of` is given without `read_only`.
+    pub async fn begin(&self, options: BeginOptions) -> Result<()> {
+        let nested = "a transaction is open already";
+        self.refuse_in_transaction(nested)?;
+        if options.as_of.is_some() && !options.read_only {
+            return Err(Error::invalid("a transaction that reads an older state is read only")
+                .with_hint("BEGIN READ ONLY AS OF '…'"));
+        }
+        let open = if options.read_only {
+            let snapshot = match &options.as_of {
+                Some(revision) => self.snapshot_at(revision).await?,
+                None => self.snapshot().await?,
+            };
+            Open::Reading { id: self.repository.env().transaction_id(), snapshot }
+        } else {
+            self.refuse_pinned()?;
+            let branch = self.branch();
+            let mut transaction = self.repository.begin(&branch).await?;
+            self.sign(&mut transaction);
+            Open::Writing(transaction)
+        };
+        let mut state = self.state.lock();
+        super::refuse_open(&state, nested)?;
+        state.transaction = Slot::Open(Box::new(open));
+        Ok(())
+    }
+
+    /// Publishes the open transaction's changes; `None` if it had none.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if none is open. `Conflict` if somebody else published something that cannot be
+    /// reconciled with it; the transaction is given up then, and the message has the conflicts.
+    /// `Indeterminate` if it is unknown whether it was published.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped halfway, the transaction is over and may or may not have been published.
+    pub async fn commit(&self, message: Option<String>) -> Result<Option<Committed>> {
+        let open = {
+            let mut state = self.state.lock();
+            match std::mem::replace(&mut state.transaction, Slot::Idle) {
+                Slot::Idle => return Err(no_transaction()),
+                Slot::Busy(status) => {
+                    state.transaction = Slot::Busy(status);
+                    return Err(busy());
+                }
+                Slot::Open(open) => open,
+            }
+        };
+        let Open::Writing(mut transaction) = *open else { return Ok(None) };
+        if let Some(message) = message {
+            transaction.set_message(message);
+        }
+        let committed = published(transaction.commit().await?);
+        self.forget_names();
+        committed
+    }
+
+    /// Gives the open transaction up.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if none is open, or while a statement is changing it.
+    #[expect(clippy::unused_async, reason = "the other ends of a transaction wait, too")]
+    pub async fn rollback(&self) -> Result<()> {
+        {
+            let mut state = self.state.lock();
+            match state.transaction {
+                Slot::Idle => return Err(no_transaction()),
+                Slot::Busy(_) => return Err(busy()),
+                Slot::Open(_) => state.transaction = Slot::Idle,
+            }
+        }
+        self.forget_names();
+        Ok(())
+    }
+
+    /// Marks the changes so far.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` without an open transaction, or if there are too many marks.
+    pub fn savepoint(&self, name: &str) -> Result<()> {
+        self.state.lock().transaction.writing()?.savepoint(name)
+    }
+
+    /// Undoes the changes since a mark.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` without an open transaction, `NotFound` without the mark.
+    pub fn rollback_to(&self, name: &str) -> Result<()> {
+        self.state.lock().transaction.writing()?.rollback_to(name)?;
+        self.forget_names();
+        Ok(())
+    }
+
+    /// Forgets a mark, and keeps the changes.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` without an open transaction, `NotFound` without the mark.
+    pub fn release(&self, name: &str) -> Result<()> {
+        self.state.lock().transaction.writing()?.release(name)
+    }
+
+    /// Makes a change: in the open transaction, which is as before if the change fails, or in a
+    /// transaction of its own that commits at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`; `Invalid` if the session cannot write, or while another statement is
+    /// changing the transaction; those of committing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it commits, nothing has changed; see [`UdrSession::commit`] for the rest.
+    pub async fn write<T>(
+        &self,
+        change: impl AsyncFnOnce(&mut Transaction) -> Result<T>,
+    ) -> Result<T> {
+        self.refuse_pinned()?;
+        if let Some(mut taken) = self.take(None)? {
+            let done = change(taken.transaction()?).await?;
+            taken.keep();
+            self.forget_names();
+            return Ok(done);
+        }
+        let branch = self.branch();
+        let mut transaction = self.repository.begin(&branch).await?;
+        self.sign(&mut transaction);
+        let done = change(&mut transaction).await?;
+        published(transaction.commit().await?)?;
+        self.forget_names();
+        Ok(done)
+    }
+
+    /// Where a statement that reads `pinned` writes to.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the session cannot write.
+    pub(crate) async fn write_target(&self, pinned: &Pinned) -> Result<WriteTarget> {
+        self.refuse_pinned()?;
+        if let Some(id) = pinned.transaction {
+            let mut state = self.state.lock();
+            let transaction = state.transaction.writing()?;
+            return same_transaction(transaction.id(), Some(id))
+                .map(|()| WriteTarget::Open { id, epoch: transaction.epoch() });
+        }
+        let branch = pinned.snapshot.branch().cloned().unwrap_or_else(|| self.branch());
+        let mut transaction = self.repository.begin_at(&branch, &pinned.snapshot).await?;
+        self.sign(&mut transaction);
+        Ok(WriteTarget::Own(Box::new(transaction)))
+    }
+
+    /// Makes a change where [`UdrSession::write_target`] said; `message` is that of the commit, if
+    /// the change has one of its own.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if the session is in another transaction than the statement was planned in;
+    /// those of [`UdrSession::write`].
+    pub(crate) async fn write_to<T>(
+        &self,
+        target: WriteTarget,
+        message: String,
+        change: impl AsyncFnOnce(&mut Transaction) -> Result<T>,
+    ) -> Result<T> {
+        let (id, own) = match target {
+            WriteTarget::Open { id, .. } => (Some(id), None),
+            WriteTarget::Own(transaction) => (None, Some(transaction)),
+        };
+        let taken = self.take(Some(id))?;
+        let done = match (taken, own) {
+            (Some(mut taken), None) => {
+                let done = change(taken.transaction()?).await?;
+                taken.keep();
+                done
+            }
+            (None, Some(mut transaction)) => {
+                transaction.set_message(message);
+                let done = change(&mut transaction).await?;
+                published(transaction.commit().await?)?;
+                done
+            }
+            _ => return Err(other_transaction()),
+        };
+        self.forget_names();
+        Ok(done)
+    }
+
+    /// Whether the session reads the head of its branch: no transaction, no pin.
+    pub(super) fn reads_head(&self) -> bool {
+        let state = self.state.lock();
+        state.transaction.is_idle() && state.as_of.is_none()
+    }
+
+    fn refuse_pinned(&self) -> Result<()> {
+        match &self.state.lock().as_of {
+            Some((revision, _)) => Err(Error::invalid("the session is pinned and cannot write")
+                .with("as_of", revision)
+                .with_hint("lift the pin first")),
+            None => Ok(()),
+        }
+    }
+
+    fn sign(&self, transaction: &mut Transaction) {
+        if let Some(author) = &self.author {
+            transaction.set_author(author.clone());
+        }
+    }
+
+    /// Takes the open transaction out for one statement; `None` if there is none.
+    ///
+    /// `expected` is the transaction that the statement was planned in, where that is known.
+    fn take(&self, expected: Option<Option<TransactionId>>) -> Result<Option<Taken<'_>>> {
+        let mut guard = self.state.lock();
+        let state: &mut State = &mut guard;
+        let id = match &mut state.transaction {
+            Slot::Idle => None,
+            slot => Some(slot.writing()?.id()),
+        };
+        if let Some(expected) = expected
+            && expected != id
+        {
+            return Err(other_transaction());
+        }
+        let Some(status) = state.transaction.status() else { return Ok(None) };
+        match std::mem::replace(&mut state.transaction, Slot::Busy(status)) {
+            Slot::Open(open) => match *open {
+                Open::Writing(transaction) => Ok(Some(Taken {
+                    session: self,
+                    before: Some(transaction.clone()),
+                    transaction: Some(transaction),
+                })),
+                reading @ Open::Reading { .. } => {
+                    state.transaction = Slot::Open(Box::new(reading));
+                    Err(read_only())
+                }
+            },
+            other => {
+                state.transaction = other;
+                Err(busy())
+            }
+        }
+    }
+}
+
+/// A transaction that a statement has taken out of its session.
+struct Taken<'a> {
+    session: &'a UdrSession,
+    before: Option<Transaction>,
+    transaction: Option<Transaction>,
+}
+
+impl Taken<'_> {
+    fn transaction(&mut self) -> Result<&mut Transaction> {
+        self.transaction.as_mut().ok_or_else(|| Error::internal("a transaction was lost"))
+    }
+
+    /// Ends the statement with its changes kept.
+    fn keep(mut self) {
+        self.before = self.transaction.take();
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(transaction) = self.before.take() {
+            self.session.state.lock().transaction =
+                Slot::Open(Box::new(Open::Writing(transaction)));
+        }
+    }
+}
+
+fn published(outcome: CommitOutcome) -> Result<Option<Committed>> {
+    match outcome {
+        CommitOutcome::Committed(committed) => Ok(Some(committed)),
+        CommitOutcome::Unchanged(_) => Ok(None),
+        CommitOutcome::Conflicted(conflicted) => Err(conflicted.to_error()),
+    }
+}
+
+fn same_transaction(open: TransactionId, expected: Option<TransactionId>) -> Result<()> {
+    if Some(open) == expected { Ok(()) } else { Err(other_transaction()) }
+}
+
+fn no_transaction() -> Error {
+    Error::invalid("no transaction is open").with_hint("start one with BEGIN")
+}
+
+fn read_only() -> Error {
+    Error::invalid("the transaction is read only").with_hint("COMMIT or ROLLBACK it first")
+}
+
+fn busy() -> Error {
+    Error::invalid("another statement of this session is changing the transaction")
+        .with_hint("run the statements of a transaction one after the other")
+}
+
+fn other_transaction() -> Error {
+    Error::conflict("the session is in another transaction than when the statement was planned")
+        .with_hint("run the statement again")
+}

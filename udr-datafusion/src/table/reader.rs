@@ -1,0 +1,178 @@
+//! Opens data files through the repository's store, which checks what it reads.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReaderFactory};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
+};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::errors::Result as ParquetResult;
+use parquet::file::metadata::ParquetMetaData;
+use udr_core::Error;
+use udr_core::data::{DataFileReader, FooterCache};
+use udr_core::format::DataFile;
+use udr_core::id::TableId;
+use udr_core::store::Store;
+
+use crate::error::to_datafusion;
+
+/// Makes the readers of one table's data files.
+pub(super) struct DataFileReaderFactory {
+    store: Store,
+    table: TableId,
+    footers: Arc<FooterCache>,
+}
+
+impl DataFileReaderFactory {
+    pub(super) fn new(store: Store, table: TableId, footers: Arc<FooterCache>) -> Self {
+        Self { store, table, footers }
+    }
+}
+
+impl fmt::Debug for DataFileReaderFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataFileReaderFactory").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+impl ParquetFileReaderFactory for DataFileReaderFactory {
+    fn create_reader(
+        &self,
+        partition_index: usize,
+        file: PartitionedFile,
+        _metadata_size_hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> DataFusionResult<Box<dyn AsyncFileReader + Send>> {
+        // A plan that went through a serialisation has lost it, and cannot be read here.
+        let entry = file.extension::<Arc<DataFile>>().ok_or_else(|| {
+            to_datafusion(
+                Error::unsupported("a scan cannot be sent to another process")
+                    .with("file", file.path()),
+            )
+        })?;
+        let inner = DataFileReader::new(
+            self.store.clone(),
+            self.table,
+            Arc::clone(entry),
+            Arc::clone(&self.footers),
+        );
+        let metrics = ParquetFileMetrics::new(partition_index, file.path().as_ref(), metrics);
+        Ok(Box::new(MeteredReader { inner, metrics }))
+    }
+}
+
+/// Counts what is read.
+struct MeteredReader {
+    inner: DataFileReader,
+    metrics: ParquetFileMetrics,
+}
+
+impl MeteredReader {
+    fn count(&self, ranges: &[Range<u64>]) {
+        let bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum::<u64>();
+        self.metrics.bytes_scanned.add(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+}
+
+impl AsyncFileReader for MeteredReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        self.count(std::slice::from_ref(&range));
+        self.inner.get_bytes(range)
+    }
+
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        self.count(&ranges);
+        self.inner.get_byte_ranges(ranges)
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
+        self.inner.get_metadata(options)
+    }
+}
+
+/// Stands for the repository where DataFusion looks for an object store; nothing is read
+/// through it.
+#[derive(Debug)]
+pub(crate) struct NoObjectStore;
+
+impl fmt::Display for NoObjectStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UDR")
+    }
+}
+
+fn refuse<T>() -> object_store::Result<T> {
+    let error = Error::unsupported("a repository is not read as an object store");
+    Err(object_store::Error::Generic { store: "UDR", source: Box::new(error) })
+}
+
+#[async_trait]
+impl ObjectStore for NoObjectStore {
+    async fn put_opts(
+        &self,
+        _location: &Path,
+        _payload: PutPayload,
+        _options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        refuse()
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        _location: &Path,
+        _options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        refuse()
+    }
+
+    async fn get_opts(
+        &self,
+        _location: &Path,
+        _options: GetOptions,
+    ) -> object_store::Result<GetResult> {
+        refuse()
+    }
+
+    fn delete_stream(
+        &self,
+        _locations: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        Box::pin(futures::stream::once(async { refuse() }))
+    }
+
+    fn list(&self, _prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        Box::pin(futures::stream::once(async { refuse() }))
+    }
+
+    async fn list_with_delimiter(&self, _prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        refuse()
+    }
+
+    async fn copy_opts(
+        &self,
+        _from: &Path,
+        _to: &Path,
+        _options: CopyOptions,
+    ) -> object_store::Result<()> {
+        refuse()
+    }
+}
