@@ -12,6 +12,7 @@ use udr_core::{Error, Result};
 use crate::catalog::Scope;
 use crate::catalog::list::UdrCatalogList;
 use crate::error::into_udr;
+use crate::functions;
 use crate::plan::{UdrAnalyzerRule, VersionClauses};
 use crate::session::{SessionParts, Source, UdrSession};
 use crate::table::NoObjectStore;
@@ -106,6 +107,7 @@ pub async fn install(ctx: &SessionContext, options: InstallOptions) -> Result<Ar
     };
     // Scans name a store that must be known; their files are read in another way.
     ctx.register_object_store(session.store_url().as_ref(), Arc::new(NoObjectStore));
+    functions::register(ctx, &session);
     session.see(&head).await?;
     Ok(session)
 }

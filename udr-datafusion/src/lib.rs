@@ -14,9 +14,12 @@ pub mod session;
 pub mod sql;
 
 mod catalog;
+mod functions;
 mod install;
 mod plan;
+mod statement;
 mod table;
 
 pub use install::{DefaultCatalog, InstallOptions, install};
 pub use session::UdrSession;
+pub use statement::udr_sql;

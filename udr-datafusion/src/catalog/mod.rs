@@ -18,7 +18,7 @@ use udr_core::name::RelationPath;
 
 use crate::session::Source;
 
-pub(crate) use view::views_unchanged;
+pub(crate) use view::{provider as view_provider, views_unchanged};
 
 /// What a name is looked up in.
 #[derive(Debug, Clone)]

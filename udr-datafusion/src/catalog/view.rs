@@ -34,7 +34,7 @@ const DEPTH_MAX: usize = 16;
 ///
 /// `Invalid` if the view is defined by itself, nests too deep, or is not a query; those of
 /// planning it.
-pub(super) async fn provider(
+pub(crate) async fn provider(
     session: &Arc<UdrSession>,
     scope: &Scope,
     path: &RelationPath,

@@ -10,7 +10,7 @@ mod write;
 pub(crate) use command::Runs;
 pub use command::{CommandExec, CommandTable};
 pub(crate) use stage::UdrStageExec;
-pub(crate) use write::FileSpec;
+pub(crate) use write::{FileSpec, write_files};
 
 use std::sync::Arc;
 

@@ -13,6 +13,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
 };
@@ -52,6 +53,27 @@ impl FileSpec {
             self.session.write_options().clone(),
         )
     }
+}
+
+/// Runs `input` to its end and writes its rows, each partition into files of its own.
+///
+/// Nothing refers to the files yet.
+///
+/// # Errors
+///
+/// Those of `input` and of writing; files that are durable already stay behind then, unreferenced.
+pub(crate) async fn write_files(
+    input: Arc<dyn ExecutionPlan>,
+    spec: FileSpec,
+    context: Arc<TaskContext>,
+) -> DataFusionResult<Vec<DataFile>> {
+    let written = Arc::new(UdrWriteExec::new(input, spec));
+    let mut entries = CoalescePartitionsExec::new(written).execute(0, context)?;
+    let mut files = Vec::new();
+    while let Some(batch) = entries.next().await {
+        files.extend(decode_entries(&batch?).map_err(to_datafusion)?);
+    }
+    Ok(files)
 }
 
 /// Writes each partition of its input into data files, and gives their entries as rows.

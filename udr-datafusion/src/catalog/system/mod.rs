@@ -19,6 +19,7 @@ use udr_core::env::Micros;
 pub(crate) use log::{log_batch, log_schema};
 pub(crate) use provider::{MetadataTable, SystemSchema};
 pub(crate) use refs::{branches_batch, refs_schema, tags_batch};
+pub(crate) use table_history::{history_batch, history_schema, place};
 
 /// The schema that holds the repository's own tables.
 pub(crate) const SYSTEM_SCHEMA: &str = "udr";
@@ -78,12 +79,12 @@ impl TableMetadata {
 }
 
 /// A column of times.
-fn time_field(name: &str) -> Field {
+pub(crate) fn time_field(name: &str) -> Field {
     let zone = Some(Arc::from("UTC"));
     Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, zone), false)
 }
 
 /// The values of a [`time_field`].
-fn times(values: impl IntoIterator<Item = Micros>) -> TimestampMicrosecondArray {
+pub(crate) fn times(values: impl IntoIterator<Item = Micros>) -> TimestampMicrosecondArray {
     TimestampMicrosecondArray::from_iter_values(values).with_timezone("UTC")
 }

@@ -18,7 +18,7 @@ use super::{time_field, times};
 use crate::session::UdrSession;
 
 /// The columns of `t$history`.
-pub(super) fn history_schema() -> SchemaRef {
+pub(crate) fn history_schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Arc::new(Schema::new(vec![
             Field::new("version", DataType::UInt64, false),
@@ -54,7 +54,7 @@ pub(super) fn snapshots_schema() -> SchemaRef {
 }
 
 /// The versions up to `snapshot` that changed the table, newest first.
-pub(super) async fn history_batch(
+pub(crate) async fn history_batch(
     session: &UdrSession,
     snapshot: &Snapshot,
     table: TableId,
@@ -140,7 +140,7 @@ async fn changes(
 }
 
 /// The branch whose log tells how a state came to be, and the state's version in it.
-pub(super) fn place(session: &UdrSession, snapshot: &Snapshot) -> (RefName, Option<Version>) {
+pub(crate) fn place(session: &UdrSession, snapshot: &Snapshot) -> (RefName, Option<Version>) {
     match snapshot.branch() {
         Some(branch) => (branch.clone(), snapshot.version()),
         None => (session.branch(), snapshot.version()),
