@@ -9,6 +9,7 @@ mod pinning;
 mod pruning;
 mod row_changes;
 mod session;
+mod sql;
 mod statistics;
 mod system_tables;
 mod transactions;

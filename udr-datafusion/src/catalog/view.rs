@@ -9,7 +9,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::common::config::SqlParserOptions;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::execution::context::{SQLOptions, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::Analyzer;
@@ -23,6 +23,7 @@ use super::list::UdrCatalogList;
 use super::{Scope, ViewStep};
 use crate::error::{into_udr, udr_error};
 use crate::exec::CommandTable;
+use crate::functions::has_effects;
 use crate::session::{StatementPin, UdrSession};
 
 /// How deep views may refer to views.
@@ -100,6 +101,10 @@ fn check_query(plan: &LogicalPlan, path: &RelationPath) -> Result<()> {
     let mut commands = false;
     plan.apply_with_subqueries(|node| {
         commands |= CommandTable::is_scanned_by(node);
+        node.apply_expressions(|expr| {
+            commands |= expr.exists(|expr| Ok(has_effects(expr)))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
         Ok(if commands { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })
     .map_err(into_udr)?;

@@ -26,8 +26,14 @@ pub(crate) use use_branch::has_effects;
 
 /// Registers the functions of a session in its context.
 pub(crate) fn register(ctx: &SessionContext, session: &Arc<UdrSession>) {
-    ctx.register_udtf("udr_call", Arc::new(call::UdrCall::new(Arc::clone(session))));
-    ctx.register_udtf("udr_use", Arc::new(use_branch::UdrUseTable::new(Arc::clone(session))));
+    ctx.register_udtf(
+        "udr_call",
+        Arc::new(call::UdrCall::new(Arc::clone(session))),
+    );
+    ctx.register_udtf(
+        "udr_use",
+        Arc::new(use_branch::UdrUseTable::new(Arc::clone(session))),
+    );
     ctx.register_udtf("udr_at", Arc::new(at::UdrAt));
     ctx.register_udf(use_branch::scalar(Arc::clone(session)));
 }

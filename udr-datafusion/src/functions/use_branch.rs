@@ -69,7 +69,9 @@ impl ScalarUDFImpl for UdrUse {
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Err(to_datafusion(Error::internal("an asynchronous function was called synchronously")))
+        Err(to_datafusion(Error::internal(
+            "an asynchronous function was called synchronously",
+        )))
     }
 }
 
@@ -91,7 +93,9 @@ impl UdrUse {
             ([ColumnarValue::Array(values)], 1) => ScalarValue::try_from_array(values, 0).ok(),
             _ => None,
         };
-        let name = value.as_ref().and_then(|value| value.try_as_str().flatten());
+        let name = value
+            .as_ref()
+            .and_then(|value| value.try_as_str().flatten());
         let name = name.ok_or_else(|| {
             Error::invalid("udr_use takes one branch's name").with_hint("SELECT udr_use('dev')")
         })?;

@@ -21,6 +21,8 @@ const INTRODUCERS: &[&str] = &["FROM", "JOIN", "INTO", "UPDATE", "TABLE", "USING
 const NO_NAMES: &[&str] = &[
     "FROM", "JOIN", "INTO", "UPDATE", "TABLE", "USING", "ONLY", "SELECT", "DISTINCT", "LATERAL",
 ];
+/// The most parts of a name that are looked back over.
+const NAME_PARTS_MAX: usize = 8;
 /// Words that start a version clause in the parser's eyes, and are good aliases in everybody's.
 const ALIASES: &[&str] = &["AT", "BEFORE", "CHANGES"];
 
@@ -75,9 +77,8 @@ pub(super) fn normalize(tokens: Vec<TokenWithSpan>, fold: bool) -> (Vec<TokenWit
     let mut edits: Vec<(usize, usize, Vec<Token>)> = Vec::new();
     let mut at = 0;
     while at < significant.len() {
-        let named = follows_table_name(&significant, at);
         let edit = match clause(&significant, at) {
-            Some(clause) if named => {
+            Some(clause) if follows_table_name(&significant, at) => {
                 found.clauses = true;
                 replacement(&significant, &clause)
             }
@@ -85,8 +86,7 @@ pub(super) fn normalize(tokens: Vec<TokenWithSpan>, fold: bool) -> (Vec<TokenWit
                 found.misplaced |= has_literal(&significant, &clause);
                 None
             }
-            None if named => alias(&significant, at, fold),
-            None => None,
+            None => alias(&significant, at, fold).filter(|_| follows_table_name(&significant, at)),
         };
         match edit {
             Some((end, with)) => {
@@ -125,7 +125,7 @@ fn apply(tokens: Vec<TokenWithSpan>, edits: Vec<(usize, usize, Vec<Token>)>) -> 
 /// or a sign that a table's name follows.
 fn follows_table_name(tokens: &[&TokenWithSpan], at: usize) -> bool {
     let mut start = at;
-    loop {
+    for _ in 0..NAME_PARTS_MAX {
         let Some(name) = start.checked_sub(1).and_then(|place| tokens.get(place)) else {
             return false;
         };
@@ -142,6 +142,7 @@ fn follows_table_name(tokens: &[&TokenWithSpan], at: usize) -> bool {
             word => return is_any(word, INTRODUCERS),
         }
     }
+    false
 }
 
 fn clause(tokens: &[&TokenWithSpan], at: usize) -> Option<Clause> {

@@ -7,10 +7,13 @@
 
 pub(crate) mod ast;
 mod clause;
+mod command;
 pub(crate) mod constant;
 mod cursor;
 mod dialect;
 pub(crate) mod instant;
+mod leftover;
+mod operand;
 pub(crate) mod parser;
 mod scope;
 mod split;

@@ -12,18 +12,18 @@ use datafusion::sql::parser::{CopyToSource, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
     Expr, FromTable, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, Ident,
     ObjectName, ObjectNamePart, Query, Statement, TableAlias, TableFactor, TableVersion,
-    TableWithJoins, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
+    TableWithJoins, VisitMut as _, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use udr_core::Error;
 
 use super::ast::RefKind;
 use super::dialect::UdrDialect;
+use super::leftover::leftover;
+use super::operand::{is_literal, revision_text, string};
 use super::scope::{CteScope, Scoped, enter, folded, leave};
 use super::{external, instant};
 
-/// The longest revision.
-const REVISION_BYTES_MAX: usize = 512;
 /// The name of the table function that reads a table at a revision.
 const AT_FUNCTION: &str = "udr_at";
 
@@ -354,72 +354,6 @@ fn is_at_function(name: &ObjectName) -> bool {
         .is_some_and(|ident| ident.value.eq_ignore_ascii_case(AT_FUNCTION))
 }
 
-/// The text of a string literal.
-fn string(value: &Value) -> Option<&str> {
-    match value {
-        Value::SingleQuotedString(text)
-        | Value::EscapedStringLiteral(text)
-        | Value::UnicodeStringLiteral(text)
-        | Value::NationalStringLiteral(text)
-        | Value::SingleQuotedRawStringLiteral(text) => Some(text),
-        Value::DollarQuotedString(text) => Some(&text.value),
-        _ => None,
-    }
-}
-
-/// A literal, with a type or a sign perhaps.
-fn is_literal(expr: &Expr) -> bool {
-    match expr {
-        Expr::Value(_) | Expr::TypedString(_) => true,
-        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => is_literal(inner),
-        Expr::UnaryOp {
-            op: UnaryOperator::Minus | UnaryOperator::Plus,
-            expr,
-        } => is_literal(expr),
-        _ => false,
-    }
-}
-
-/// A revision: a version number, a string, or a name.
-fn revision_text(expr: &Expr) -> Result<String> {
-    let text = match expr {
-        Expr::Value(value) => match &value.value {
-            Value::Number(digits, _) => {
-                let version = digits.to_string().parse::<u64>().map_err(|e| {
-                    external(
-                        Error::invalid("a version is a whole number")
-                            .with("version", digits.to_string())
-                            .with_source(e),
-                    )
-                })?;
-                return Ok(version.to_string());
-            }
-            value => string(value),
-        },
-        Expr::Identifier(ident) => Some(ident.value.as_str()),
-        _ => None,
-    };
-    let text = text.ok_or_else(|| {
-        external(
-            Error::invalid("a version is a number, a name or a string")
-                .with("expression", expr.to_string()),
-        )
-    })?;
-    check_revision(text).map_err(external)?;
-    Ok(text.to_owned())
-}
-
-/// Refuses what could not be told apart from the rest of a name.
-pub(crate) fn check_revision(text: &str) -> udr_core::Result<()> {
-    let refused = |c: char| c.is_control() || matches!(c, '@' | '$' | '"' | '`');
-    if text.trim().is_empty() || text.len() > REVISION_BYTES_MAX || text.contains(refused) {
-        return Err(Error::invalid("not a revision").with("revision", text).with_hint(
-            "a version number, a branch, a tag, a commit id, `main~2` or a time like '2026-01-31'",
-        ));
-    }
-    Ok(())
-}
-
 /// A statement changes the head; it cannot change another version.
 fn check_targets(statement: &Statement) -> Result<()> {
     let first = |tables: &[TableWithJoins]| tables.first().map(|t| t.relation.clone());
@@ -448,53 +382,6 @@ fn check_targets(statement: &Statement) -> Result<()> {
                 .with_hint("read the old version in a subquery, or create a branch from it"),
         )),
         _ => Ok(()),
-    }
-}
-
-/// A version clause that is still in the statement.
-fn leftover(statement: &SqlStatement) -> Option<String> {
-    let mut leftover = Leftover(None);
-    let flow = match statement {
-        SqlStatement::Statement(statement) => statement.visit(&mut leftover),
-        SqlStatement::CopyTo(copy) => match &copy.source {
-            CopyToSource::Relation(_) => ControlFlow::Continue(()),
-            CopyToSource::Query(query) => query.visit(&mut leftover),
-        },
-        SqlStatement::Explain(explain) => return self::leftover(&explain.statement),
-        SqlStatement::CreateExternalTable(_) | SqlStatement::Reset(_) => ControlFlow::Continue(()),
-    };
-    match flow {
-        ControlFlow::Continue(()) => None,
-        ControlFlow::Break(()) => leftover.0,
-    }
-}
-
-struct Leftover(Option<String>);
-
-impl Visitor for Leftover {
-    type Break = ();
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-        match factor {
-            TableFactor::Table {
-                version: Some(version),
-                ..
-            } => {
-                self.0 = Some(version.to_string());
-                ControlFlow::Break(())
-            }
-            _ => ControlFlow::Continue(()),
-        }
-    }
-
-    fn pre_visit_statement(&mut self, statement: &Statement) -> ControlFlow<()> {
-        match statement {
-            Statement::CreateTable(table) if table.version.is_some() => {
-                self.0 = table.version.as_ref().map(ToString::to_string);
-                ControlFlow::Break(())
-            }
-            _ => ControlFlow::Continue(()),
-        }
     }
 }
 

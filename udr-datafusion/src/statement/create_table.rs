@@ -64,12 +64,18 @@ pub(super) async fn run(
         replace: statement.or_replace,
         task: Arc::new(TaskContext::from(state)),
     };
-    let verb = if statement.or_replace { "CREATE OR REPLACE TABLE" } else { "CREATE TABLE" };
+    let verb = if statement.or_replace {
+        "CREATE OR REPLACE TABLE"
+    } else {
+        "CREATE TABLE"
+    };
     let message = match queried {
         true => format!("{verb} {path} AS SELECT"),
         false => format!("{verb} {path}"),
     };
-    let made = change(session, message, async move |transaction| new.make(transaction).await);
+    let made = change(session, message, async move |transaction| {
+        new.make(transaction).await
+    });
     let written = made.await?;
     let batch = match (queried, written) {
         (true, written) => result::counted(written.unwrap_or(0)),
@@ -82,8 +88,10 @@ pub(super) async fn run(
 /// What is not enforced is not declared.
 fn refuse_constraints(statement: &CreateTable) -> CoreResult<()> {
     let refuse = |what: String| {
-        Err(Error::unsupported("constraints but for NOT NULL are not enforced, so not accepted")
-            .with("constraint", what))
+        Err(
+            Error::unsupported("constraints but for NOT NULL are not enforced, so not accepted")
+                .with("constraint", what),
+        )
     };
     if let Some(constraint) = statement.constraints.first() {
         return refuse(constraint.to_string());
@@ -105,9 +113,14 @@ async fn plan(state: &SessionState, statement: &CreateTable) -> Result<CreateMem
     let mut statement = statement.clone();
     statement.name = ObjectName::from(vec![nowhere(), nowhere(), nowhere()]);
     let statement = Statement::CreateTable(statement);
-    match state.statement_to_plan(SqlStatement::Statement(Box::new(statement))).await? {
+    match state
+        .statement_to_plan(SqlStatement::Statement(Box::new(statement)))
+        .await?
+    {
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(planned)) => Ok(planned),
-        _ => Err(to_datafusion(Error::internal("CREATE TABLE became another plan"))),
+        _ => Err(to_datafusion(Error::internal(
+            "CREATE TABLE became another plan",
+        ))),
     }
 }
 
@@ -123,7 +136,10 @@ fn schema(
     }
     let not_null = |place: usize| {
         statement.columns.get(place).is_some_and(|column| {
-            column.options.iter().any(|option| matches!(option.option, ColumnOption::NotNull))
+            column
+                .options
+                .iter()
+                .any(|option| matches!(option.option, ColumnOption::NotNull))
         })
     };
     let fields = columns
@@ -147,10 +163,13 @@ fn default_columns(
     statement: &CreateTable,
 ) -> impl Iterator<Item = datafusion::sql::sqlparser::ast::Expr> + '_ {
     statement.columns.iter().filter_map(|column| {
-        column.options.iter().find_map(|option| match &option.option {
-            ColumnOption::Default(expr) => Some(expr.clone()),
-            _ => None,
-        })
+        column
+            .options
+            .iter()
+            .find_map(|option| match &option.option {
+                ColumnOption::Default(expr) => Some(expr.clone()),
+                _ => None,
+            })
     })
 }
 
@@ -224,9 +243,15 @@ impl NewTable {
             _ => {}
         }
         transaction.create_table(&self.path, self.schema).await?;
-        let Some(rows) = self.rows else { return Ok(Some(0)) };
+        let Some(rows) = self.rows else {
+            return Ok(Some(0));
+        };
         let table = transaction.snapshot().table(&self.path).await?;
-        let spec = FileSpec { session: self.session, table, epoch: transaction.epoch() };
+        let spec = FileSpec {
+            session: self.session,
+            table,
+            epoch: transaction.epoch(),
+        };
         let files = write_files(rows, spec, self.task).await.map_err(refused)?;
         let count = files.iter().map(|file| file.rows).sum();
         transaction.append(&self.path, files).await?;

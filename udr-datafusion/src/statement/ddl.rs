@@ -33,11 +33,16 @@ pub(crate) enum Ddl {
 impl Ddl {
     /// The statement, if it is DDL; wherever its names are.
     pub(super) fn of(statement: &SqlStatement) -> Option<Self> {
-        let SqlStatement::Statement(statement) = statement else { return None };
+        let SqlStatement::Statement(statement) = statement else {
+            return None;
+        };
         match statement.as_ref() {
             Statement::CreateTable(table) => Some(Self::CreateTable(Box::new(table.clone()))),
             Statement::CreateView(view) => Some(Self::CreateView(Box::new(view.clone()))),
-            Statement::CreateSchema { schema_name: SchemaName::Simple(_), .. }
+            Statement::CreateSchema {
+                schema_name: SchemaName::Simple(_),
+                ..
+            }
             | Statement::Drop {
                 object_type: ObjectType::Table | ObjectType::View | ObjectType::Schema,
                 ..
@@ -62,12 +67,15 @@ impl Ddl {
             Self::CreateTable(table) => relation(&table.name),
             Self::CreateView(view) => relation(&view.name),
             Self::Other(statement) => match statement.as_ref() {
-                Statement::CreateSchema { schema_name: SchemaName::Simple(name), .. } => {
-                    schema(name)
-                }
-                Statement::Drop { object_type: ObjectType::Schema, names, .. } => {
-                    together(names, schema)
-                }
+                Statement::CreateSchema {
+                    schema_name: SchemaName::Simple(name),
+                    ..
+                } => schema(name),
+                Statement::Drop {
+                    object_type: ObjectType::Schema,
+                    names,
+                    ..
+                } => together(names, schema),
                 Statement::Drop { names, .. } => together(names, relation),
                 Statement::AlterTable(alter) => relation(&alter.name),
                 _ => Err(not_ddl()),
@@ -120,7 +128,9 @@ fn not_ddl() -> datafusion::error::DataFusionError {
 }
 
 fn unsupported(what: &str) -> datafusion::error::DataFusionError {
-    to_datafusion(Error::unsupported(format!("{what} is not supported by this version")))
+    to_datafusion(Error::unsupported(format!(
+        "{what} is not supported by this version"
+    )))
 }
 
 async fn create_schema(
@@ -139,14 +149,20 @@ async fn create_schema(
     else {
         return Err(unsupported("CREATE SCHEMA with options"));
     };
-    let Some(name) = target::namespace(state, session, name)? else { return Err(not_ddl()) };
+    let Some(name) = target::namespace(state, session, name)? else {
+        return Err(not_ddl());
+    };
     let keep = *if_not_exists;
-    let made = change(session, format!("CREATE SCHEMA {name}"), async |transaction| {
-        if keep && transaction.snapshot().namespaces().await?.contains(&name) {
-            return Ok(false);
-        }
-        transaction.create_namespace(&name).await.map(|()| true)
-    })
+    let made = change(
+        session,
+        format!("CREATE SCHEMA {name}"),
+        async |transaction| {
+            if keep && transaction.snapshot().namespaces().await?.contains(&name) {
+                return Ok(false);
+            }
+            transaction.create_namespace(&name).await.map(|()| true)
+        },
+    )
     .await?;
     let text = match made {
         true => format!("schema {name} created"),

@@ -55,12 +55,15 @@ use self::target::Place;
 /// not in part.
 pub async fn udr_sql(ctx: &SessionContext, sql: &str) -> Result<DataFrame> {
     let state = ctx.state();
-    let session = state.config().get_extension::<UdrSession>().ok_or_else(|| {
-        to_datafusion(
-            Error::invalid("the context has no repository")
-                .with_hint("udr_datafusion::install gives it one"),
-        )
-    })?;
+    let session = state
+        .config()
+        .get_extension::<UdrSession>()
+        .ok_or_else(|| {
+            to_datafusion(
+                Error::invalid("the context has no repository")
+                    .with_hint("udr_datafusion::install gives it one"),
+            )
+        })?;
     let statement = parse(sql, parse_options(state.config_options()))?;
     match Box::pin(prepare(&state, &session, statement)).await? {
         Prepared::Own(own) => ctx.read_batch(Box::pin(own.run(&state, &session)).await?),
@@ -165,7 +168,11 @@ async fn see_namespaces(
         let catalog = reference.catalog().unwrap_or(&options.default_catalog);
         catalog == session.catalog() && !known.iter().any(|name| name == schema)
     };
-    if state.resolve_table_references(statement)?.iter().any(unknown) {
+    if state
+        .resolve_table_references(statement)?
+        .iter()
+        .any(unknown)
+    {
         session.refresh_names().await.map_err(to_datafusion)?;
     }
     Ok(())
@@ -199,9 +206,9 @@ impl Own {
         session: &Arc<UdrSession>,
     ) -> Result<RecordBatch> {
         match self {
-            Self::Command(command) => {
-                run_command(state, session, command).await.map_err(to_datafusion)
-            }
+            Self::Command(command) => run_command(state, session, command)
+                .await
+                .map_err(to_datafusion),
             Self::Ddl(ddl) => {
                 let batch = Box::pin(ddl.run(state, session)).await?;
                 session.refresh_names().await.map_err(to_datafusion)?;

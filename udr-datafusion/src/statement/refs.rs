@@ -12,17 +12,26 @@ use crate::sql::ast::{Command, Effect, Existing, Missing, RefKind};
 
 pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<RecordBatch> {
     match command {
-        Command::CreateRef { kind, name, from, existing } => {
-            create(session, *kind, name, from.as_deref(), *existing).await
-        }
-        Command::DropRef { kind, name, missing } => drop(session, *kind, name, *missing).await,
+        Command::CreateRef {
+            kind,
+            name,
+            from,
+            existing,
+        } => create(session, *kind, name, from.as_deref(), *existing).await,
+        Command::DropRef {
+            kind,
+            name,
+            missing,
+        } => drop(session, *kind, name, *missing).await,
         Command::UseBranch(name) => {
             session.use_branch(&RefName::new(name.as_str())?).await?;
             done(format!("on branch {}", session.branch()))
         }
-        Command::MergeBranch { source, target, effect } => {
-            merge(session, source, target.as_deref(), *effect).await
-        }
+        Command::MergeBranch {
+            source,
+            target,
+            effect,
+        } => merge(session, source, target.as_deref(), *effect).await,
         _ => Err(Error::internal("not a statement about branches and tags")),
     }
 }
@@ -37,10 +46,10 @@ fn word(kind: RefKind) -> &'static str {
 /// The effect is published at once and cannot be rolled back.
 fn refuse_in_transaction(session: &UdrSession) -> Result<()> {
     match session.status().transaction {
-        Some(transaction) if !transaction.read_only => {
-            Err(Error::invalid("branches and tags are not part of a transaction")
-                .with_hint("COMMIT or ROLLBACK first"))
-        }
+        Some(transaction) if !transaction.read_only => Err(Error::invalid(
+            "branches and tags are not part of a transaction",
+        )
+        .with_hint("COMMIT or ROLLBACK first")),
         _ => Ok(()),
     }
 }
@@ -84,14 +93,19 @@ async fn find(session: &UdrSession, kind: RefKind, name: &RefName) -> Result<Ref
         RefKind::Branch => session.repository().branches().await?,
         RefKind::Tag => session.repository().tags().await?,
     };
-    if let Some(head) = heads.iter().find(|head| head.name.folded() == name.folded()) {
+    if let Some(head) = heads
+        .iter()
+        .find(|head| head.name.folded() == name.folded())
+    {
         return Ok(head.clone());
     }
     let error = Error::not_found(format!("no such {}", word(kind))).with("name", name);
-    Err(match nearest(name.as_str(), heads.iter().map(|head| head.name.as_str())) {
-        Some(near) => error.with_hint(format!("did you mean `{near}`?")),
-        None => error,
-    })
+    Err(
+        match nearest(name.as_str(), heads.iter().map(|head| head.name.as_str())) {
+            Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+            None => error,
+        },
+    )
 }
 
 /// The tag called `name`.
@@ -150,12 +164,22 @@ async fn merge(
     if source.folded() == target.folded() {
         return Err(Error::invalid("a branch is merged into another one").with("branch", source));
     }
-    let outcome = session.repository().fast_forward(&source, &target, mode).await?;
+    let outcome = session
+        .repository()
+        .fast_forward(&source, &target, mode)
+        .await?;
     let (result, version, commit, commits) = match outcome {
-        FastForward::UpToDate { version } => {
-            ("up to date", version, head_commit(session, &target).await?, 0)
-        }
-        FastForward::Moved { version, commit, commits } => {
+        FastForward::UpToDate { version } => (
+            "up to date",
+            version,
+            head_commit(session, &target).await?,
+            0,
+        ),
+        FastForward::Moved {
+            version,
+            commit,
+            commits,
+        } => {
             let result = match effect {
                 Effect::Apply => "merged",
                 Effect::DryRun => "can be merged",
@@ -179,5 +203,9 @@ async fn merge(
 }
 
 async fn head_commit(session: &UdrSession, branch: &RefName) -> Result<udr_core::id::Digest> {
-    session.repository().head(branch).await.map(|head: Snapshot| head.commit_id())
+    session
+        .repository()
+        .head(branch)
+        .await
+        .map(|head: Snapshot| head.commit_id())
 }

@@ -16,9 +16,7 @@ use super::result::{
     tables_schema,
 };
 use super::target;
-use crate::catalog::system::{
-    branches_batch, history_batch, log_batch, place, tags_batch, times,
-};
+use crate::catalog::system::{branches_batch, history_batch, log_batch, place, tags_batch, times};
 use crate::session::UdrSession;
 use crate::sql::ast::{Command, RefKind};
 
@@ -74,13 +72,25 @@ async fn reflog(
         RecordKind::Fence => "fence",
     });
     let from = records.iter().map(|record| {
-        record.from.as_ref().map(|from| format!("{} at {}", from.branch, from.version))
+        record
+            .from
+            .as_ref()
+            .map(|from| format!("{} at {}", from.branch, from.version))
     });
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(UInt64Array::from_iter_values(records.iter().map(|r| r.version.0))),
+        Arc::new(UInt64Array::from_iter_values(
+            records.iter().map(|r| r.version.0),
+        )),
         Arc::new(StringArray::from_iter_values(operations)),
-        Arc::new(records.iter().map(|r| r.head.map(|h| h.id().to_hex())).collect::<StringArray>()),
-        Arc::new(UInt64Array::from_iter_values(records.iter().map(|r| r.commits.len() as u64))),
+        Arc::new(
+            records
+                .iter()
+                .map(|r| r.head.map(|h| h.id().to_hex()))
+                .collect::<StringArray>(),
+        ),
+        Arc::new(UInt64Array::from_iter_values(
+            records.iter().map(|r| r.commits.len() as u64),
+        )),
         Arc::new(times(records.iter().map(|r| r.at))),
         Arc::new(from.collect::<StringArray>()),
     ];

@@ -40,7 +40,9 @@ pub(super) fn place(
     name: &ObjectName,
 ) -> Result<Place> {
     let reference = reference(state, name)?;
-    let catalog = reference.catalog().unwrap_or(&state.config_options().catalog.default_catalog);
+    let catalog = reference
+        .catalog()
+        .unwrap_or(&state.config_options().catalog.default_catalog);
     catalog_place(session, catalog).map_err(to_datafusion)
 }
 
@@ -51,9 +53,11 @@ fn catalog_place(session: &UdrSession, catalog: &str) -> udr_core::Result<Place>
     if session.host_catalogs().catalog(catalog).is_some() {
         return Ok(Place::Host);
     }
-    Err(Error::invalid("only the session's own branch can be changed")
-        .with("catalog", catalog)
-        .with_hint("USE BRANCH switches to another branch"))
+    Err(
+        Error::invalid("only the session's own branch can be changed")
+            .with("catalog", catalog)
+            .with_hint("USE BRANCH switches to another branch"),
+    )
 }
 
 /// The path of the table or view called `name` on the session's branch.
@@ -93,10 +97,12 @@ pub(super) fn reference_path(
         None => (reference.table(), None),
     };
     if rest.is_some() {
-        return Err(Error::invalid("only the newest version of a table can be named here")
-            .with("name", reference.table())
-            .with("table", name)
-            .with_hint("USE BRANCH switches to another branch"));
+        return Err(
+            Error::invalid("only the newest version of a table can be named here")
+                .with("name", reference.table())
+                .with("table", name)
+                .with_hint("USE BRANCH switches to another branch"),
+        );
     }
     refuse_reserved(schema)?;
     RelationPath::parse(schema, name)
@@ -126,7 +132,9 @@ pub(super) fn namespace(
         return Ok(None);
     }
     refuse_reserved(reference.table()).map_err(to_datafusion)?;
-    NamespaceName::new(reference.table()).map(Some).map_err(to_datafusion)
+    NamespaceName::new(reference.table())
+        .map(Some)
+        .map_err(to_datafusion)
 }
 
 fn refuse_reserved(schema: &str) -> udr_core::Result<()> {

@@ -47,7 +47,11 @@ pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<Recor
 
 async fn commit(session: &UdrSession, message: Option<String>) -> Result<RecordBatch> {
     let committed = session.commit(message).await?;
-    let result = if committed.is_some() { "committed" } else { "unchanged" };
+    let result = if committed.is_some() {
+        "committed"
+    } else {
+        "unchanged"
+    };
     batch(
         commit_schema(),
         vec![

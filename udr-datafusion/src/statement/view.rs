@@ -32,7 +32,9 @@ pub(super) async fn create(
     let view = stored(state, session, statement)?;
     // Planned as every reader will plan it.
     let scope = Scope::new(Source::Tip);
-    Box::pin(view_provider(session, &scope, &path, &view)).await.map_err(to_datafusion)?;
+    Box::pin(view_provider(session, &scope, &path, &view))
+        .await
+        .map_err(to_datafusion)?;
     put(session, path, view, statement).await
 }
 
@@ -42,8 +44,11 @@ async fn put(
     view: View,
     statement: &CreateView,
 ) -> Result<RecordBatch> {
-    let on_existing =
-        if statement.or_replace { OnExisting::Replace } else { OnExisting::Refuse };
+    let on_existing = if statement.or_replace {
+        OnExisting::Replace
+    } else {
+        OnExisting::Refuse
+    };
     let keep = statement.if_not_exists;
     let message = format!("CREATE VIEW {path}");
     let text = path.to_string();
@@ -51,7 +56,10 @@ async fn put(
         if keep && transaction.snapshot().relation(&path).await?.is_some() {
             return Ok(false);
         }
-        transaction.create_view(&path, view, on_existing).await.map(|()| true)
+        transaction
+            .create_view(&path, view, on_existing)
+            .await
+            .map(|()| true)
     })
     .await?;
     let text = match made {
@@ -83,8 +91,15 @@ fn refuse_options(statement: &CreateView) -> CoreResult<()> {
         && !statement.copy_grants
         && statement.to.is_none()
         && statement.params.is_none()
-        && statement.columns.iter().all(|c| c.data_type.is_none() && c.options.is_none());
-    if plain { Ok(()) } else { refuse("given options") }
+        && statement
+            .columns
+            .iter()
+            .all(|c| c.data_type.is_none() && c.options.is_none());
+    if plain {
+        Ok(())
+    } else {
+        refuse("given options")
+    }
 }
 
 /// Refuses a view that only this context could read.
@@ -109,11 +124,7 @@ fn refuse_foreign(state: &SessionState, session: &UdrSession, query: &Query) -> 
 }
 
 /// The view as it is stored: without the name that this context gave to the repository.
-fn stored(
-    state: &SessionState,
-    session: &UdrSession,
-    statement: &CreateView,
-) -> Result<View> {
+fn stored(state: &SessionState, session: &UdrSession, statement: &CreateView) -> Result<View> {
     let mut query = statement.query.clone();
     let mut own = OwnCatalog {
         name: session.catalog(),
@@ -123,7 +134,11 @@ fn stored(
     let _: ControlFlow<()> = query.visit(&mut own);
     let mut sql = query.to_string();
     if !statement.columns.is_empty() {
-        let columns = statement.columns.iter().map(|c| c.name.to_string()).collect::<Vec<_>>();
+        let columns = statement
+            .columns
+            .iter()
+            .map(|c| c.name.to_string())
+            .collect::<Vec<_>>();
         sql = format!("SELECT * FROM ({sql}) AS \"view\" ({})", columns.join(", "));
     }
     check_text(&sql, statement.columns.is_empty().then_some(&query))?;
@@ -167,12 +182,14 @@ impl OwnCatalog<'_> {
         if name.0.len() != 3 {
             return;
         }
-        let own = name.0.first().and_then(|part| part.as_ident()).is_some_and(|ident| {
-            match ident.quote_style {
+        let own = name
+            .0
+            .first()
+            .and_then(|part| part.as_ident())
+            .is_some_and(|ident| match ident.quote_style {
                 None if self.fold => ident.value.to_ascii_lowercase() == self.name,
                 _ => ident.value == self.name,
-            }
-        });
+            });
         if own {
             name.0.remove(0);
         }
@@ -183,7 +200,10 @@ impl VisitorMut for OwnCatalog<'_> {
     type Break = ();
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let TableFactor::Table { name, args: None, .. } = factor {
+        if let TableFactor::Table {
+            name, args: None, ..
+        } = factor
+        {
             self.strip(name);
         }
         ControlFlow::Continue(())

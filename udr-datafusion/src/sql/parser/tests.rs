@@ -1,5 +1,6 @@
 use datafusion::common::TableReference;
 
+use super::super::ast::{Access, Command, Effect, Existing, Missing, RefKind};
 use super::*;
 
 fn command(sql: &str) -> Command {
