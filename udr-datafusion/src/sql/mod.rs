@@ -17,6 +17,7 @@ mod operand;
 pub(crate) mod parser;
 mod scope;
 mod split;
+pub(crate) mod stack;
 pub(crate) mod version;
 
 pub use dialect::UdrDialect;

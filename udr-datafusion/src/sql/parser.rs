@@ -13,6 +13,7 @@ use super::command::command;
 use super::cursor::Cursor;
 use super::dialect::UdrDialect;
 use super::external;
+use super::stack::Depth;
 
 /// What of a session's settings the parser obeys.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,10 @@ impl Default for ParseOptions {
 ///
 /// The parser's, and `Invalid` if a version clause stands where none can be.
 pub(crate) fn parse(sql: &str, options: ParseOptions) -> Result<Statement> {
+    Depth::of(sql).call(|| parse_here(sql, options))
+}
+
+fn parse_here(sql: &str, options: ParseOptions) -> Result<Statement> {
     let tokens = Tokenizer::new(&UdrDialect, sql)
         .tokenize_with_location()
         .map_err(|e| DataFusionError::SQL(Box::new(ParserError::from(e)), None))?;

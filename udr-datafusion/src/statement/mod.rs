@@ -32,6 +32,7 @@ use crate::error::{into_udr, to_datafusion, udr_error};
 use crate::session::UdrSession;
 use crate::sql::ast::{Command, RefKind, Statement};
 use crate::sql::parser::{ParseOptions, parse};
+use crate::sql::stack::Depth;
 use crate::sql::version::Claim;
 use crate::sql::{constant, version};
 
@@ -65,10 +66,20 @@ pub async fn udr_sql(ctx: &SessionContext, sql: &str) -> Result<DataFrame> {
             )
         })?;
     let statement = parse(sql, parse_options(state.config_options()))?;
-    match Box::pin(prepare(&state, &session, statement)).await? {
-        Prepared::Own(own) => ctx.read_batch(Box::pin(own.run(&state, &session)).await?),
+    let run = run(ctx, &state, &session, statement);
+    Depth::of(sql).run(run).await
+}
+
+async fn run(
+    ctx: &SessionContext,
+    state: &SessionState,
+    session: &Arc<UdrSession>,
+    statement: Statement,
+) -> Result<DataFrame> {
+    match Box::pin(prepare(state, session, statement)).await? {
+        Prepared::Own(own) => ctx.read_batch(Box::pin(own.run(state, session)).await?),
         Prepared::Engine(statement) => {
-            Box::pin(see_namespaces(&state, &session, &statement)).await?;
+            Box::pin(see_namespaces(state, session, &statement)).await?;
             let plan = Box::pin(state.statement_to_plan(statement)).await?;
             Box::pin(ctx.execute_logical_plan(plan)).await
         }
@@ -264,7 +275,7 @@ pub(crate) async fn run_parsed(
             )),
         }
     };
-    run.await.map_err(refused)
+    Depth::Deep.run(run).await.map_err(refused)
 }
 
 /// Makes a change in the open transaction, or in one of its own with a message that says what.
