@@ -89,7 +89,7 @@ async fn a_column_that_is_left_out_gets_its_default() {
     let schema = udr_core::format::Schema::from_arrow(&id_and_name()).unwrap();
     f.create_stored("t", schema.with_defaults(defaults).unwrap()).await;
     f.run("INSERT INTO t (id) VALUES (1)").await;
-    f.run("INSERT INTO t VALUES (2, DEFAULT)").await;
+    f.run("INSERT INTO t (id) SELECT id + 1 FROM t").await;
     f.run("INSERT INTO t VALUES (3, NULL)").await;
     let rows = f.values("SELECT coalesce(name, '-') FROM t ORDER BY id").await;
     assert_eq!(rows, ["NOBODY", "NOBODY", "-"]);
@@ -123,8 +123,12 @@ async fn many_partitions_write_many_files_in_one_commit() {
 async fn a_copy_of_a_table_has_its_rows_in_order() {
     let f = Fixture::with_table().await;
     f.create("u", &id_and_name()).await;
-    f.run("INSERT INTO t SELECT value, 'x' FROM generate_series(1, 1000)").await;
+    for start in [1, 1001, 2001] {
+        f.run(&format!("INSERT INTO t SELECT value, 'x' FROM generate_series({start}, {start} + 999)"))
+            .await;
+    }
     f.run("INSERT INTO u SELECT * FROM t ORDER BY id DESC").await;
-    assert_eq!(f.value("SELECT id FROM u LIMIT 1").await, "1000");
+    assert_eq!(f.value("SELECT id FROM u LIMIT 1").await, "3000");
+    assert_eq!(f.value("SELECT count(*) FROM u$files").await, "1");
     f.check().await;
 }

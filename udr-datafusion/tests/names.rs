@@ -65,7 +65,7 @@ async fn a_name_that_is_not_there_says_what_is() {
         ("dve.public.flights", "did you mean `dev`"),
         ("mian.public.flights", "did you mean `main`"),
         ("dev.publik.flights", "did you mean `public`"),
-        ("flights$flies", "did you mean `files`"),
+        ("flights$flies", "did you mean `$files`"),
         ("udr.udr.logs", "did you mean `log`"),
         ("\"flights@999\"", "999"),
     ] {

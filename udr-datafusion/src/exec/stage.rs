@@ -108,6 +108,11 @@ impl ExecutionPlan for UdrStageExec {
         InputDistributionRequirements::new(vec![Distribution::SinglePartition])
     }
 
+    // As far as the planner is concerned: else it would drop an ORDER BY below.
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
     }

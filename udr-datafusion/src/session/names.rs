@@ -78,6 +78,14 @@ impl UdrSession {
         Ok(())
     }
 
+    /// Looks up the names again after a change. They only help: what was done is done.
+    pub(super) async fn names_changed(&self) {
+        self.forget_names();
+        if let Err(error) = self.refresh_names().await {
+            tracing::debug!(%error, "the names of the state could not be read");
+        }
+    }
+
     /// Notes that the names may have changed.
     pub(super) fn forget_names(&self) {
         let mut names = self.names.lock();

@@ -180,7 +180,7 @@ impl UdrSession {
             transaction.set_message(message);
         }
         let committed = published(transaction.commit().await?);
-        self.forget_names();
+        self.names_changed().await;
         committed
     }
 
@@ -189,7 +189,6 @@ impl UdrSession {
     /// # Errors
     ///
     /// `Invalid` if none is open, or while a statement is changing it.
-    #[expect(clippy::unused_async, reason = "the other ends of a transaction wait, too")]
     pub async fn rollback(&self) -> Result<()> {
         {
             let mut state = self.state.lock();
@@ -199,7 +198,7 @@ impl UdrSession {
                 Slot::Open(_) => state.transaction = Slot::Idle,
             }
         }
-        self.forget_names();
+        self.names_changed().await;
         Ok(())
     }
 
@@ -251,7 +250,7 @@ impl UdrSession {
         if let Some(mut taken) = self.take(None)? {
             let done = change(taken.transaction()?).await?;
             taken.keep();
-            self.forget_names();
+            self.names_changed().await;
             return Ok(done);
         }
         let branch = self.branch();
@@ -259,7 +258,7 @@ impl UdrSession {
         self.sign(&mut transaction);
         let done = change(&mut transaction).await?;
         published(transaction.commit().await?)?;
-        self.forget_names();
+        self.names_changed().await;
         Ok(done)
     }
 

@@ -60,8 +60,8 @@ impl Scan<'_> {
         let source = ParquetSource::new(TableSchema::from(schema))
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(DataFileReaderFactory::new(
+                self.table,
                 self.session.repository().store().clone(),
-                self.table.id(),
                 Arc::clone(self.session.footers()),
             )));
         let config =
