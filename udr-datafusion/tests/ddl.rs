@@ -23,7 +23,10 @@ async fn plain_ddl_is_refused_and_changes_nothing() {
         "DROP SCHEMA IF EXISTS public CASCADE",
     ] {
         let (kind, text) = f.refused(sql).await;
-        assert!(matches!(kind, ErrorKind::Unsupported | ErrorKind::NotFound), "{sql}: {text}");
+        assert!(
+            matches!(kind, ErrorKind::Unsupported | ErrorKind::NotFound),
+            "{sql}: {text}"
+        );
         assert!(text.contains("udr_call('"), "{sql}: {text}");
     }
     // DataFusion replaces what is said of a DROP by its own words.

@@ -15,10 +15,16 @@ use crate::fixture::{Fixture, id_and_name};
 async fn rows_that_were_inserted_are_read() {
     let f = Fixture::with_table().await;
     let before = f.version().await;
-    assert_eq!(f.written("INSERT INTO t VALUES (1, 'a'), (2, NULL)").await, 2);
+    assert_eq!(
+        f.written("INSERT INTO t VALUES (1, 'a'), (2, NULL)").await,
+        2
+    );
     assert_eq!(f.version().await, before + 1);
     assert_eq!(f.written("INSERT INTO t (name, id) SELECT 'c', 3").await, 1);
-    assert_eq!(f.values("SELECT id FROM t ORDER BY id").await, ["1", "2", "3"]);
+    assert_eq!(
+        f.values("SELECT id FROM t ORDER BY id").await,
+        ["1", "2", "3"]
+    );
     assert_eq!(f.value("SELECT id FROM t WHERE name IS NULL").await, "2");
     f.check().await;
 }
@@ -28,7 +34,10 @@ async fn explaining_an_insert_changes_nothing() {
     let f = Fixture::with_table().await;
     let before = f.version().await;
     let plan = f.plan("INSERT INTO t SELECT 1, 'a'").await;
-    assert!(plan.contains("UdrStageExec: append table=public.t"), "{plan}");
+    assert!(
+        plan.contains("UdrStageExec: append table=public.t"),
+        "{plan}"
+    );
     assert!(plan.contains("UdrWriteExec"), "{plan}");
     f.plan("INSERT OVERWRITE t SELECT 1, 'a'").await;
     f.ctx.sql("INSERT INTO t VALUES (1, 'a')").await.unwrap();
@@ -52,10 +61,19 @@ async fn a_plan_that_writes_runs_once() {
 #[tokio::test]
 async fn overwriting_a_table_reads_it_first() {
     let f = Fixture::with_table().await;
-    f.run("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')").await;
-    assert_eq!(f.written("INSERT OVERWRITE t SELECT id, name FROM t WHERE id <> 2").await, 2);
+    f.run("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+        .await;
+    assert_eq!(
+        f.written("INSERT OVERWRITE t SELECT id, name FROM t WHERE id <> 2")
+            .await,
+        2
+    );
     assert_eq!(f.values("SELECT id FROM t ORDER BY id").await, ["1", "3"]);
-    assert_eq!(f.written("INSERT OVERWRITE t SELECT * FROM t WHERE false").await, 0);
+    assert_eq!(
+        f.written("INSERT OVERWRITE t SELECT * FROM t WHERE false")
+            .await,
+        0
+    );
     assert_eq!(f.value("SELECT count(*) FROM t").await, "0");
     f.check().await;
 }
@@ -71,7 +89,11 @@ async fn inserting_no_rows_publishes_nothing() {
 #[tokio::test]
 async fn a_null_where_none_is_allowed_leaves_nothing() {
     let f = Fixture::with_table().await;
-    f.create("source", &Schema::new(vec![Field::new("id", DataType::Int64, true)])).await;
+    f.create(
+        "source",
+        &Schema::new(vec![Field::new("id", DataType::Int64, true)]),
+    )
+    .await;
     f.run("INSERT INTO source VALUES (1), (NULL), (3)").await;
     let before = f.version().await;
     let (kind, text) = f.refused("INSERT INTO t SELECT id, 'x' FROM source").await;
@@ -87,11 +109,14 @@ async fn a_column_that_is_left_out_gets_its_default() {
     let f = Fixture::new().await;
     let defaults = BTreeMap::from([("name".to_owned(), "upper('nobody')".to_owned())]);
     let schema = udr_core::format::Schema::from_arrow(&id_and_name()).unwrap();
-    f.create_stored("t", schema.with_defaults(defaults).unwrap()).await;
+    f.create_stored("t", schema.with_defaults(defaults).unwrap())
+        .await;
     f.run("INSERT INTO t (id) VALUES (1)").await;
     f.run("INSERT INTO t (id) SELECT id + 1 FROM t").await;
     f.run("INSERT INTO t VALUES (3, NULL)").await;
-    let rows = f.values("SELECT coalesce(name, '-') FROM t ORDER BY id").await;
+    let rows = f
+        .values("SELECT coalesce(name, '-') FROM t ORDER BY id")
+        .await;
     assert_eq!(rows, ["NOBODY", "NOBODY", "-"]);
     f.check().await;
 }
@@ -124,10 +149,13 @@ async fn a_copy_of_a_table_has_its_rows_in_order() {
     let f = Fixture::with_table().await;
     f.create("u", &id_and_name()).await;
     for start in [1, 1001, 2001] {
-        f.run(&format!("INSERT INTO t SELECT value, 'x' FROM generate_series({start}, {start} + 999)"))
-            .await;
+        f.run(&format!(
+            "INSERT INTO t SELECT value, 'x' FROM generate_series({start}, {start} + 999)"
+        ))
+        .await;
     }
-    f.run("INSERT INTO u SELECT * FROM t ORDER BY id DESC").await;
+    f.run("INSERT INTO u SELECT * FROM t ORDER BY id DESC")
+        .await;
     assert_eq!(f.value("SELECT id FROM u LIMIT 1").await, "3000");
     assert_eq!(f.value("SELECT count(*) FROM u$files").await, "1");
     f.check().await;

@@ -14,7 +14,11 @@ async fn a_name_can_say_which_state() {
     let (id, at) = (head.commit_id().to_hex(), head.commit().committed_at);
     f.run("INSERT INTO t VALUES (2, 'b')").await;
     let tag = RefName::new("v1").unwrap();
-    f.session.repository().create_tag(&tag, &head).await.unwrap();
+    f.session
+        .repository()
+        .create_tag(&tag, &head)
+        .await
+        .unwrap();
     let version = empty + 1;
     let time = arrow::temporal_conversions::timestamp_us_to_datetime(at).unwrap();
     for (name, rows) in [
@@ -33,7 +37,11 @@ async fn a_name_can_say_which_state() {
         ("udr.public.\"t@v1\"".to_owned(), "1"),
         (format!("main.public.\"t@{empty}\""), "0"),
     ] {
-        assert_eq!(f.value(&format!("SELECT count(*) FROM {name}")).await, rows, "{name}");
+        assert_eq!(
+            f.value(&format!("SELECT count(*) FROM {name}")).await,
+            rows,
+            "{name}"
+        );
     }
 }
 
@@ -41,8 +49,16 @@ async fn a_name_can_say_which_state() {
 async fn only_the_sessions_own_branch_is_written() {
     let f = Fixture::with_table().await;
     f.create_branch("dev").await;
-    for target in ["\"t@dev\"", "\"t@main\"", "dev.public.t", "t@1", "main.public.t"] {
-        let (kind, _) = f.refused(&format!("INSERT INTO {target} VALUES (1, 'a')")).await;
+    for target in [
+        "\"t@dev\"",
+        "\"t@main\"",
+        "dev.public.t",
+        "t@1",
+        "main.public.t",
+    ] {
+        let (kind, _) = f
+            .refused(&format!("INSERT INTO {target} VALUES (1, 'a')"))
+            .await;
         assert_eq!(kind, ErrorKind::Invalid, "{target}");
     }
     assert_eq!(f.value("SELECT count(*) FROM dev.public.t").await, "0");
@@ -55,7 +71,10 @@ async fn a_name_that_is_not_there_says_what_is() {
     f.create("flights", &id_and_name()).await;
     f.create_branch("dev").await;
     let dev = f.other().await;
-    dev.session.use_branch(&RefName::new("dev").unwrap()).await.unwrap();
+    dev.session
+        .use_branch(&RefName::new("dev").unwrap())
+        .await
+        .unwrap();
     dev.create("elsewhere", &id_and_name()).await;
     for (name, said) in [
         ("flihgts", "did you mean `flights`"),
@@ -83,7 +102,8 @@ async fn a_name_that_is_not_there_says_what_is() {
 async fn schemas_and_tables_are_listed() {
     let f = Fixture::with_table().await;
     f.create_view("v", "SELECT 1 AS one").await;
-    f.run("SET datafusion.catalog.information_schema = true").await;
+    f.run("SET datafusion.catalog.information_schema = true")
+        .await;
     f.session.refresh_names().await.unwrap();
     let shown = f
         .shown(
@@ -93,7 +113,8 @@ async fn schemas_and_tables_are_listed() {
         .await;
     assert!(shown.contains("| t          | BASE TABLE |"), "{shown}");
     assert!(shown.contains("| v          | VIEW       |"), "{shown}");
-    let columns = f.values("SELECT column_name FROM information_schema.columns WHERE table_name = 't'");
+    let columns =
+        f.values("SELECT column_name FROM information_schema.columns WHERE table_name = 't'");
     assert_eq!(columns.await, ["id", "name"]);
     f.run("DESCRIBE t").await;
     f.run("SHOW TABLES").await;

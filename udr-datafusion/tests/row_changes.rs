@@ -27,7 +27,8 @@ async fn row_level_changes_are_refused_and_change_nothing() {
         assert_eq!(kind, ErrorKind::Unsupported, "{sql}");
         assert!(text.contains("INSERT OVERWRITE"), "{text}");
     }
-    f.run("PREPARE d AS DELETE FROM t WHERE id IN (SELECT id FROM u)").await;
+    f.run("PREPARE d AS DELETE FROM t WHERE id IN (SELECT id FROM u)")
+        .await;
     assert_eq!(f.refused("EXECUTE d").await.0, ErrorKind::Unsupported);
     f.run("EXPLAIN DELETE FROM t WHERE id = 1").await;
     assert_eq!(f.version().await, before);

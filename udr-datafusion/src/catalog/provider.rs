@@ -23,7 +23,11 @@ pub(super) struct UdrCatalog {
 
 impl UdrCatalog {
     pub(super) fn new(session: Arc<UdrSession>, name: String, scope: Scope) -> Self {
-        Self { session, name, scope }
+        Self {
+            session,
+            name,
+            scope,
+        }
     }
 }
 
@@ -36,7 +40,10 @@ impl CatalogProvider for UdrCatalog {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         if name == SYSTEM_SCHEMA {
-            return Some(Arc::new(SystemSchema::new(Arc::clone(&self.session), self.scope.clone())));
+            return Some(Arc::new(SystemSchema::new(
+                Arc::clone(&self.session),
+                self.scope.clone(),
+            )));
         }
         // `CREATE SCHEMA IF NOT EXISTS` believes that a schema exists if it is found here, so the
         // session's own catalog has those that are known to exist. Nobody creates schemas through

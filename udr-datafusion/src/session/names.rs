@@ -41,7 +41,10 @@ impl UdrSession {
     /// The tables and views that a namespace had when the session last looked.
     pub fn relations(&self, namespace: &str) -> Vec<String> {
         let names = self.names.lock();
-        names.relations.get(namespace).map_or_else(Vec::new, |r| r.keys().cloned().collect())
+        names
+            .relations
+            .get(namespace)
+            .map_or_else(Vec::new, |r| r.keys().cloned().collect())
     }
 
     /// Whether the namespace was there when the session last looked.
@@ -51,7 +54,12 @@ impl UdrSession {
 
     /// What a table or view was when the session last looked.
     pub(crate) fn known_kind(&self, namespace: &str, name: &str) -> Option<RelationKind> {
-        self.names.lock().relations.get(namespace)?.get(name).copied()
+        self.names
+            .lock()
+            .relations
+            .get(namespace)?
+            .get(name)
+            .copied()
     }
 
     /// Takes over the names of a state, unless they are those it has.
@@ -99,5 +107,8 @@ async fn relations_of(
     namespace: &NamespaceName,
 ) -> Result<BTreeMap<String, RelationKind>> {
     let relations = snapshot.relations(namespace).await?;
-    Ok(relations.into_iter().map(|(name, kind)| (name.as_str().to_owned(), kind)).collect())
+    Ok(relations
+        .into_iter()
+        .map(|(name, kind)| (name.as_str().to_owned(), kind))
+        .collect())
 }

@@ -46,7 +46,12 @@ impl DataFileReaderFactory {
             .filter(|field| matches!(field.ty, Type::Float16 | Type::Float32 | Type::Float64))
             .map(|field| (field.id, field.name.clone()))
             .collect();
-        Self { store, table: table.id(), floats, footers }
+        Self {
+            store,
+            table: table.id(),
+            floats,
+            footers,
+        }
     }
 
     /// The float columns of a file that may hold NaN.
@@ -67,7 +72,9 @@ impl DataFileReaderFactory {
 
 impl fmt::Debug for DataFileReaderFactory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataFileReaderFactory").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("DataFileReaderFactory")
+            .field("table", &self.table)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,7 +100,11 @@ impl ParquetFileReaderFactory for DataFileReaderFactory {
             Arc::clone(&self.footers),
         );
         let metrics = ParquetFileMetrics::new(partition_index, file.path().as_ref(), metrics);
-        Ok(Box::new(EngineReader { inner, metrics, doubtful: self.doubtful(entry) }))
+        Ok(Box::new(EngineReader {
+            inner,
+            metrics,
+            doubtful: self.doubtful(entry),
+        }))
     }
 }
 
@@ -107,8 +118,13 @@ struct EngineReader {
 
 impl EngineReader {
     fn count(&self, ranges: &[Range<u64>]) {
-        let bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum::<u64>();
-        self.metrics.bytes_scanned.add(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let bytes = ranges
+            .iter()
+            .map(|range| range.end.saturating_sub(range.start))
+            .sum::<u64>();
+        self.metrics
+            .bytes_scanned
+            .add(usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 }
 
@@ -146,7 +162,11 @@ fn without_statistics(
     columns: &[String],
 ) -> ParquetResult<ParquetMetaData> {
     let doubtful = |chunk: &ColumnChunkMetaData| {
-        chunk.column_path().parts().first().is_some_and(|name| columns.contains(name))
+        chunk
+            .column_path()
+            .parts()
+            .first()
+            .is_some_and(|name| columns.contains(name))
     };
     let mut groups = Vec::with_capacity(metadata.num_row_groups());
     let mut index = metadata.column_index().cloned();
@@ -158,14 +178,24 @@ fn without_statistics(
                 continue;
             }
             let chunk = chunk.clone().into_builder().clear_statistics();
-            let chunk = chunk.set_column_index_offset(None).set_column_index_length(None);
+            let chunk = chunk
+                .set_column_index_offset(None)
+                .set_column_index_length(None);
             chunks.push(chunk.build()?);
-            let pages = index.as_mut().and_then(|index| index.get_mut(at)?.get_mut(column));
+            let pages = index
+                .as_mut()
+                .and_then(|index| index.get_mut(at)?.get_mut(column));
             if let Some(pages) = pages {
                 *pages = ColumnIndexMetaData::NONE;
             }
         }
-        groups.push(group.clone().into_builder().set_column_metadata(chunks).build()?);
+        groups.push(
+            group
+                .clone()
+                .into_builder()
+                .set_column_metadata(chunks)
+                .build()?,
+        );
     }
     let builder = metadata.clone().into_builder().set_row_groups(groups);
     Ok(builder.set_column_index(index).build())
@@ -184,7 +214,10 @@ impl fmt::Display for NoObjectStore {
 
 fn refuse<T>() -> object_store::Result<T> {
     let error = Error::unsupported("a repository is not read as an object store");
-    Err(object_store::Error::Generic { store: "UDR", source: Box::new(error) })
+    Err(object_store::Error::Generic {
+        store: "UDR",
+        source: Box::new(error),
+    })
 }
 
 #[async_trait]
@@ -225,7 +258,10 @@ impl ObjectStore for NoObjectStore {
         Box::pin(futures::stream::once(async { refuse() }))
     }
 
-    async fn list_with_delimiter(&self, _prefix: Option<&Path>) -> object_store::Result<ListResult> {
+    async fn list_with_delimiter(
+        &self,
+        _prefix: Option<&Path>,
+    ) -> object_store::Result<ListResult> {
         refuse()
     }
 
