@@ -76,6 +76,7 @@ pub async fn install(ctx: &SessionContext, options: InstallOptions) -> Result<Ar
         write,
     } = options;
     let head = repository.head(&branch).await?;
+    let branch = head.branch().cloned().unwrap_or(branch);
     let store_url =
         ObjectStoreUrl::parse(format!("udr://{}/", repository.id())).map_err(into_udr)?;
     let state = ctx.state_ref();

@@ -18,4 +18,4 @@ mod plan;
 mod table;
 
 pub use install::{DefaultCatalog, InstallOptions, install};
-pub use session::UdrSession;
+pub use session::{BeginOptions, SessionStatus, TransactionStatus, UdrSession};

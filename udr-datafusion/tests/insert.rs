@@ -1,13 +1,15 @@
 //! INSERT: effects in execution only, once, all or nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::collect;
-use datafusion::prelude::SessionConfig;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use udr_core::ErrorKind;
-use udr_datafusion::InstallOptions;
 use udr_datafusion::error::udr_error;
+use udr_datafusion::{InstallOptions, install};
 
 use crate::fixture::{Fixture, id_and_name};
 
@@ -51,7 +53,7 @@ async fn a_plan_that_writes_runs_once() {
     let f = Fixture::with_table().await;
     let plan = f.ctx.sql("INSERT INTO t VALUES (1, 'a')").await.unwrap();
     let plan = plan.create_physical_plan().await.unwrap();
-    collect(plan.clone(), f.ctx.task_ctx()).await.unwrap();
+    collect(Arc::clone(&plan), f.ctx.task_ctx()).await.unwrap();
     let error = collect(plan, f.ctx.task_ctx()).await.unwrap_err();
     assert_eq!(udr_error(&error).unwrap().kind(), ErrorKind::Invalid);
     assert_eq!(f.value("SELECT count(*) FROM t").await, "1");
@@ -158,5 +160,61 @@ async fn a_copy_of_a_table_has_its_rows_in_order() {
         .await;
     assert_eq!(f.value("SELECT id FROM u LIMIT 1").await, "3000");
     assert_eq!(f.value("SELECT count(*) FROM u$files").await, "1");
+    f.check().await;
+}
+
+#[tokio::test]
+async fn a_write_that_is_short_of_memory_makes_more_files() {
+    let f = Fixture::with_table().await;
+    f.run("INSERT INTO t SELECT value, 'name ' || value FROM generate_series(1, 200000)")
+        .await;
+    f.create("u", &id_and_name()).await;
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_limit(6 << 20, 1.0)
+        .build_arc()
+        .unwrap();
+    let config = SessionConfig::new().with_target_partitions(1);
+    let ctx = SessionContext::new_with_config_rt(config, runtime);
+    let options = InstallOptions::new(f.session.repository().clone());
+    let session = install(&ctx, options).await.unwrap();
+    let small = Fixture { ctx, session };
+    assert_eq!(
+        small.written("INSERT INTO u SELECT * FROM t").await,
+        200_000
+    );
+    let files = f
+        .value("SELECT count(*) FROM u$files")
+        .await
+        .parse::<u64>()
+        .unwrap();
+    assert!(files > 1, "{files}");
+    assert_eq!(
+        f.value("SELECT count(*) FROM t JOIN u USING (id, name)")
+            .await,
+        "200000"
+    );
+    f.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inserts_of_many_sessions_at_once_are_all_kept() {
+    let f = Fixture::with_table().await;
+    let before = f.version().await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..6 {
+        let session = f.other().await;
+        writers.spawn(async move {
+            for i in 0..5 {
+                session
+                    .run(&format!("INSERT INTO t VALUES ({writer}{i}, 'x')"))
+                    .await;
+            }
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(f.version().await, before + 30);
+    assert_eq!(f.value("SELECT count(DISTINCT id) FROM t").await, "30");
     f.check().await;
 }

@@ -1,7 +1,7 @@
 //! What names in a statement can say, and what is said when nothing has the name.
 
 use udr_core::ErrorKind;
-use udr_core::name::RefName;
+use udr_core::name::{RefName, RelationPath};
 
 use crate::fixture::{Fixture, id_and_name};
 
@@ -118,4 +118,27 @@ async fn schemas_and_tables_are_listed() {
     assert_eq!(columns.await, ["id", "name"]);
     f.run("DESCRIBE t").await;
     f.run("SHOW TABLES").await;
+}
+
+#[tokio::test]
+async fn a_schema_that_somebody_else_made_is_found_after_another_look() {
+    let f = Fixture::with_table().await;
+    let other = f.other().await;
+    let schema = udr_core::format::Schema::from_arrow(&id_and_name()).unwrap();
+    other
+        .session
+        .write(async |transaction| {
+            transaction.create_namespace(&"late".parse()?).await?;
+            let path = RelationPath::parse("late", "t")?;
+            transaction.create_table(&path, schema).await
+        })
+        .await
+        .unwrap();
+    assert_eq!(other.value("SELECT count(*) FROM late.t").await, "0");
+    let mut tries = 0;
+    while f.try_run("SELECT count(*) FROM late.t").await.is_err() {
+        tries += 1;
+        assert!(tries < 100, "the schema is never found");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
 }

@@ -49,6 +49,8 @@ impl CatalogProvider for UdrCatalog {
         // session's own catalog has those that are known to exist. Nobody creates schemas through
         // another branch's catalog, whose names are not known: there, any name is looked up later.
         if self.scope.source.is_tip() && !self.session.knows_namespace(name) {
+            // Somebody else may have made it since the session looked: it is found the next time.
+            self.session.refresh_names_later();
             return None;
         }
         let namespace = NamespaceName::new(name).ok()?;

@@ -4,6 +4,7 @@
 //! last looked at has; whether a name can be read is decided when it is resolved, never here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use udr_core::Result;
 use udr_core::id::Digest;
@@ -31,6 +32,15 @@ impl UdrSession {
     pub async fn refresh_names(&self) -> Result<()> {
         let snapshot = self.pinned(&Source::Tip).await?.snapshot;
         self.see(&snapshot).await
+    }
+
+    /// Starts to look up the names of what the next statement reads, if there is a runtime for it.
+    pub(crate) fn refresh_names_later(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let session = Arc::clone(self);
+        drop(runtime.spawn(async move { session.names_changed().await }));
     }
 
     /// The namespaces that were there when the session last looked.

@@ -416,8 +416,7 @@ impl Taken<'_> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         if let Some(transaction) = self.before.take() {
-            self.session.state.lock().transaction =
-                Slot::Open(Open::Writing(transaction));
+            self.session.state.lock().transaction = Slot::Open(Open::Writing(transaction));
         }
     }
 }
