@@ -48,9 +48,9 @@ fn in_datafusion(error: &DataFusionError, depth: usize) -> Option<&Error> {
     }
     match error {
         // The chain of causes follows only the first error of a collection.
-        DataFusionError::Collection(errors) => {
-            errors.iter().find_map(|error| in_datafusion(error, depth + 1))
-        }
+        DataFusionError::Collection(errors) => errors
+            .iter()
+            .find_map(|error| in_datafusion(error, depth + 1)),
         error => error.source().and_then(|source| in_any(source, depth + 1)),
     }
 }
@@ -69,17 +69,21 @@ fn in_any<'a>(error: &'a (dyn StdError + 'static), depth: usize) -> Option<&'a E
         return in_datafusion(error, depth + 1);
     }
     // These say what they wrap in a variant, and not all of them as their cause.
-    let wrapped: Option<&'a (dyn StdError + 'static)> =
-        match (error.downcast_ref::<ArrowError>(), error.downcast_ref::<ParquetError>()) {
-            (Some(ArrowError::ExternalError(inner)), _) => Some(inner.as_ref()),
-            (Some(ArrowError::IoError(_, inner)), _) => Some(inner),
-            (_, Some(ParquetError::External(inner))) => Some(inner.as_ref()),
-            _ => match error.downcast_ref::<std::io::Error>() {
-                Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
-                None => None,
-            },
-        };
-    wrapped.or_else(|| error.source()).and_then(|inner| in_any(inner, depth + 1))
+    let wrapped: Option<&'a (dyn StdError + 'static)> = match (
+        error.downcast_ref::<ArrowError>(),
+        error.downcast_ref::<ParquetError>(),
+    ) {
+        (Some(ArrowError::ExternalError(inner)), _) => Some(inner.as_ref()),
+        (Some(ArrowError::IoError(_, inner)), _) => Some(inner),
+        (_, Some(ParquetError::External(inner))) => Some(inner.as_ref()),
+        _ => match error.downcast_ref::<std::io::Error>() {
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+            None => None,
+        },
+    };
+    wrapped
+        .or_else(|| error.source())
+        .and_then(|inner| in_any(inner, depth + 1))
 }
 
 #[cfg(test)]
@@ -92,7 +96,11 @@ mod tests {
 
     #[track_caller]
     fn assert_kept(error: &DataFusionError) {
-        assert_eq!(udr_error(error).map(Error::kind), Some(ErrorKind::Conflict), "{error:?}");
+        assert_eq!(
+            udr_error(error).map(Error::kind),
+            Some(ErrorKind::Conflict),
+            "{error:?}"
+        );
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::object_store::ObjectStoreUrl;
+use udr_core::Repository;
 use udr_core::data::WriteOptions;
 use udr_core::name::{NamespaceName, RefName};
-use udr_core::Repository;
 use udr_core::{Error, Result};
 
 use crate::catalog::Scope;
@@ -68,20 +68,32 @@ impl InstallOptions {
 /// `NotFound` if there is no such branch; `AlreadyExists` if the context has a repository already
 /// or a catalog of that name.
 pub async fn install(ctx: &SessionContext, options: InstallOptions) -> Result<Arc<UdrSession>> {
-    let InstallOptions { repository, branch, catalog, default, author, write } = options;
+    let InstallOptions {
+        repository,
+        branch,
+        catalog,
+        default,
+        author,
+        write,
+    } = options;
     let head = repository.head(&branch).await?;
+    let branch = head.branch().cloned().unwrap_or(branch);
     let store_url =
         ObjectStoreUrl::parse(format!("udr://{}/", repository.id())).map_err(into_udr)?;
     let state = ctx.state_ref();
     let session = {
         let mut state = state.write();
         if state.config().get_extension::<UdrSession>().is_some() {
-            return Err(Error::already_exists("the context has a repository already"));
+            return Err(Error::already_exists(
+                "the context has a repository already",
+            ));
         }
         let host = Arc::clone(state.catalog_list());
         if host.catalog(&catalog).is_some() {
-            return Err(Error::already_exists("the context has a catalog of this name")
-                .with("catalog", catalog));
+            return Err(
+                Error::already_exists("the context has a catalog of this name")
+                    .with("catalog", catalog),
+            );
         }
         let session = Arc::new(UdrSession::new(SessionParts {
             repository,
@@ -98,11 +110,15 @@ pub async fn install(ctx: &SessionContext, options: InstallOptions) -> Result<Ar
         state.config_mut().set_extension(Arc::clone(&session));
         if default == DefaultCatalog::Repository {
             let options = state.config_mut().options_mut();
-            session.catalog().clone_into(&mut options.catalog.default_catalog);
+            session
+                .catalog()
+                .clone_into(&mut options.catalog.default_catalog);
             options.catalog.default_schema = NamespaceName::public().to_string();
         }
         state.add_analyzer_rule(Arc::new(UdrAnalyzerRule::new(Arc::clone(&session))));
-        state.register_relation_planner(Arc::new(VersionClauses)).map_err(into_udr)?;
+        state
+            .register_relation_planner(Arc::new(VersionClauses))
+            .map_err(into_udr)?;
         session
     };
     // Scans name a store that must be known; their files are read in another way.

@@ -21,5 +21,5 @@ mod statement;
 mod table;
 
 pub use install::{DefaultCatalog, InstallOptions, install};
-pub use session::UdrSession;
+pub use session::{BeginOptions, SessionStatus, TransactionStatus, UdrSession};
 pub use statement::udr_sql;

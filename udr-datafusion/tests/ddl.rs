@@ -10,20 +10,23 @@ async fn plain_ddl_is_refused_and_changes_nothing() {
     f.create_view("v", "SELECT 1 AS one").await;
     let before = f.version().await;
     for sql in [
-        "CREATE TABLE u (id INT)",
-        "CREATE TABLE IF NOT EXISTS u (id INT)",
-        "CREATE TABLE u AS SELECT * FROM t",
+        "CREATE TABLE brand_new (id INT)",
+        "CREATE TABLE IF NOT EXISTS brand_new (id INT)",
+        "CREATE TABLE brand_new AS SELECT * FROM t",
         "CREATE OR REPLACE TABLE t AS SELECT 1",
-        "CREATE VIEW w AS SELECT * FROM t",
+        "CREATE VIEW brand_new AS SELECT * FROM t",
         "CREATE OR REPLACE VIEW v AS SELECT * FROM t",
-        "CREATE SCHEMA s",
-        "CREATE SCHEMA IF NOT EXISTS s",
-        "CREATE SCHEMA udr.s",
+        "CREATE SCHEMA brand_new",
+        "CREATE SCHEMA IF NOT EXISTS brand_new",
+        "CREATE SCHEMA udr.brand_new",
         "DROP SCHEMA public",
         "DROP SCHEMA IF EXISTS public CASCADE",
     ] {
         let (kind, text) = f.refused(sql).await;
-        assert!(matches!(kind, ErrorKind::Unsupported | ErrorKind::NotFound), "{sql}: {text}");
+        assert!(
+            matches!(kind, ErrorKind::Unsupported | ErrorKind::NotFound),
+            "{sql}: {text}"
+        );
         assert!(text.contains("udr_call('"), "{sql}: {text}");
     }
     // DataFusion replaces what is said of a DROP by its own words.

@@ -8,13 +8,13 @@ use arrow::record_batch::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use udr_core::env::Env;
-use udr_core::name::{RefName, RelationPath};
+use udr_core::ErrorKind;
 use udr_core::Repository;
+use udr_core::env::Env;
 use udr_core::maintenance::FsckOptions;
+use udr_core::name::{RefName, RelationPath};
 use udr_core::store::Store;
 use udr_core::txn::OnExisting;
-use udr_core::ErrorKind;
 use udr_datafusion::error::udr_error;
 use udr_datafusion::{InstallOptions, UdrSession, install};
 
@@ -74,11 +74,15 @@ impl Fixture {
 
     pub(crate) async fn create_view(&self, name: &str, sql: &str) {
         let path = path(name);
-        let view =
-            udr_core::format::View { sql: sql.to_owned(), namespace: path.namespace.clone() };
+        let view = udr_core::format::View {
+            sql: sql.to_owned(),
+            namespace: path.namespace.clone(),
+        };
         self.session
             .write(async move |transaction| {
-                transaction.create_view(&path, view, OnExisting::Replace).await
+                transaction
+                    .create_view(&path, view, OnExisting::Replace)
+                    .await
             })
             .await
             .unwrap();
@@ -87,7 +91,11 @@ impl Fixture {
     pub(crate) async fn create_branch(&self, name: &str) {
         let head = self.session.snapshot().await.unwrap();
         let name = RefName::new(name).unwrap();
-        self.session.repository().create_branch(&name, &head).await.unwrap();
+        self.session
+            .repository()
+            .create_branch(&name, &head)
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn try_run(&self, sql: &str) -> Result<Vec<RecordBatch>, DataFusionError> {
@@ -107,7 +115,9 @@ impl Fixture {
 
     /// What a query gives, as a person sees it.
     pub(crate) async fn shown(&self, sql: &str) -> String {
-        pretty_format_batches(&self.run(sql).await).unwrap().to_string()
+        pretty_format_batches(&self.run(sql).await)
+            .unwrap()
+            .to_string()
     }
 
     /// The values of a query's first column, as text.
@@ -116,9 +126,7 @@ impl Fixture {
         for batch in self.run(sql).await {
             for row in 0..batch.num_rows() {
                 let column = batch.column(0);
-                values.push(
-                    arrow::util::display::array_value_to_string(column, row).unwrap(),
-                );
+                values.push(arrow::util::display::array_value_to_string(column, row).unwrap());
             }
         }
         values
@@ -142,7 +150,10 @@ impl Fixture {
     pub(crate) async fn refused(&self, sql: &str) -> (ErrorKind, String) {
         match self.try_run(sql).await {
             Ok(batches) => {
-                panic!("{sql} was accepted: {}", pretty_format_batches(&batches).unwrap())
+                panic!(
+                    "{sql} was accepted: {}",
+                    pretty_format_batches(&batches).unwrap()
+                )
             }
             Err(error) => match udr_error(&error) {
                 Some(error) => (error.kind(), error.to_string()),
@@ -158,9 +169,8 @@ impl Fixture {
         for batch in &batches {
             let (kinds, plans) = (batch.column(0), batch.column(1));
             for row in 0..batch.num_rows() {
-                let text = |column| {
-                    arrow::util::display::array_value_to_string(column, row).unwrap()
-                };
+                let text =
+                    |column| arrow::util::display::array_value_to_string(column, row).unwrap();
                 if text(kinds) == "physical_plan" {
                     plan = text(plans);
                 }
@@ -173,13 +183,24 @@ impl Fixture {
     /// The version of the session's branch.
     pub(crate) async fn version(&self) -> u64 {
         let branch = self.session.branch();
-        self.session.repository().head(&branch).await.unwrap().version().unwrap().0
+        self.session
+            .repository()
+            .head(&branch)
+            .await
+            .unwrap()
+            .version()
+            .unwrap()
+            .0
     }
 
     /// Checks all invariants of the repository.
     pub(crate) async fn check(&self) {
-        let report =
-            self.session.repository().fsck(FsckOptions::Data).await.unwrap();
+        let report = self
+            .session
+            .repository()
+            .fsck(FsckOptions::Data)
+            .await
+            .unwrap();
         assert!(report.problems.is_empty(), "{:?}", report.problems);
     }
 }

@@ -1,7 +1,7 @@
 //! One statement, one state; and a new one each time a plan runs.
 
 use datafusion::catalog::TableProvider;
-use datafusion::common::tree_node::{TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::collect;
@@ -65,8 +65,12 @@ async fn a_reader_never_sees_half_of_a_transaction() {
     let writing = tokio::spawn(async move {
         for i in 0..25 {
             writer.run("START TRANSACTION").await;
-            writer.run(&format!("INSERT INTO t VALUES ({i}, 'x')")).await;
-            writer.run(&format!("INSERT INTO u VALUES ({i}, 'x')")).await;
+            writer
+                .run(&format!("INSERT INTO t VALUES ({i}, 'x')"))
+                .await;
+            writer
+                .run(&format!("INSERT INTO u VALUES ({i}, 'x')"))
+                .await;
             writer.run("COMMIT").await;
         }
     });
@@ -84,12 +88,17 @@ async fn a_reader_never_sees_half_of_a_transaction() {
 #[tokio::test]
 async fn a_prepared_statement_sees_later_commits() {
     let f = Fixture::with_table().await;
-    f.run("PREPARE q AS SELECT count(*) FROM t WHERE id > $1").await;
+    f.run("PREPARE q AS SELECT count(*) FROM t WHERE id > $1")
+        .await;
     assert_eq!(f.value("EXECUTE q(0)").await, "0");
-    f.other().await.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')").await;
+    f.other()
+        .await
+        .run("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+        .await;
     assert_eq!(f.value("EXECUTE q(0)").await, "2");
     assert_eq!(f.value("EXECUTE q(1)").await, "1");
-    f.run("PREPARE w AS INSERT INTO t SELECT id + 10, name FROM t").await;
+    f.run("PREPARE w AS INSERT INTO t SELECT id + 10, name FROM t")
+        .await;
     f.run("EXECUTE w").await;
     f.run("EXECUTE w").await;
     assert_eq!(f.value("SELECT count(*) FROM t").await, "8");
@@ -109,16 +118,18 @@ async fn a_table_that_changed_shape_while_planning_is_refused() {
     let f = Fixture::with_table().await;
     let frame = f.ctx.sql("SELECT * FROM t").await.unwrap();
     let other = f.other().await;
-    other.session.write(async |txn| txn.drop_table(&path("t")).await).await.unwrap();
+    other
+        .session
+        .write(async |txn| txn.drop_table(&path("t")).await)
+        .await
+        .unwrap();
     let error = frame.clone().collect().await.unwrap_err();
     assert_eq!(udr_error(&error).unwrap().kind(), ErrorKind::NotFound);
-    let wider = arrow::datatypes::Schema::new(vec![
-        arrow::datatypes::Field::new(
-            "id",
-            arrow::datatypes::DataType::Utf8,
-            true,
-        ),
-    ]);
+    let wider = arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new(
+        "id",
+        arrow::datatypes::DataType::Utf8,
+        true,
+    )]);
     other.create("t", &wider).await;
     let error = frame.collect().await.unwrap_err();
     assert_eq!(udr_error(&error).unwrap().kind(), ErrorKind::Conflict);

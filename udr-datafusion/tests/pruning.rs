@@ -27,7 +27,11 @@ async fn files_read(f: &Fixture, sql: &str) -> usize {
 #[tokio::test]
 async fn only_files_that_can_match_are_read() {
     let f = ten_files().await;
-    let files = f.value("SELECT count(*) FROM t$files").await.parse::<usize>().unwrap();
+    let files = f
+        .value("SELECT count(*) FROM t$files")
+        .await
+        .parse::<usize>()
+        .unwrap();
     assert!(files >= 10, "{files}");
     assert_eq!(files_read(&f, "SELECT * FROM t").await, files);
     for (filter, rows) in [
@@ -48,10 +52,19 @@ async fn only_files_that_can_match_are_read() {
     }
     let few = files / 10;
     assert_eq!(files_read(&f, "SELECT id FROM t WHERE id = 42").await, few);
-    assert_eq!(files_read(&f, "SELECT name FROM t WHERE id IN (3, 97)").await, 2 * few);
-    assert_eq!(files_read(&f, "SELECT id FROM t WHERE name = 'n042'").await, few);
+    assert_eq!(
+        files_read(&f, "SELECT name FROM t WHERE id IN (3, 97)").await,
+        2 * few
+    );
+    assert_eq!(
+        files_read(&f, "SELECT id FROM t WHERE name = 'n042'").await,
+        few
+    );
     assert_eq!(files_read(&f, "SELECT id FROM t WHERE id > 1000").await, 0);
-    assert_eq!(files_read(&f, "SELECT id FROM t WHERE name IS NULL").await, 0);
+    assert_eq!(
+        files_read(&f, "SELECT id FROM t WHERE name IS NULL").await,
+        0
+    );
     f.check().await;
 }
 
@@ -60,8 +73,16 @@ async fn a_limit_reads_no_more_files_than_it_needs() {
     let f = ten_files().await;
     assert!(files_read(&f, "SELECT id FROM t LIMIT 15").await <= 8);
     assert_eq!(f.values("SELECT id FROM t LIMIT 15").await.len(), 15);
-    assert_eq!(f.values("SELECT id FROM t WHERE id > 94 LIMIT 15").await.len(), 5);
-    assert_eq!(f.values("SELECT id FROM t ORDER BY id DESC LIMIT 2").await, ["99", "98"]);
+    assert_eq!(
+        f.values("SELECT id FROM t WHERE id > 94 LIMIT 15")
+            .await
+            .len(),
+        5
+    );
+    assert_eq!(
+        f.values("SELECT id FROM t ORDER BY id DESC LIMIT 2").await,
+        ["99", "98"]
+    );
 }
 
 #[tokio::test]
@@ -70,7 +91,11 @@ async fn files_of_a_transaction_are_left_out_too() {
     f.run("START TRANSACTION").await;
     f.run("INSERT INTO t VALUES (500, 'new')").await;
     assert_eq!(files_read(&f, "SELECT id FROM t WHERE id = 500").await, 1);
-    assert_eq!(f.values("SELECT id FROM t WHERE id >= 99 ORDER BY id").await, ["99", "500"]);
+    assert_eq!(
+        f.values("SELECT id FROM t WHERE id >= 99 ORDER BY id")
+            .await,
+        ["99", "500"]
+    );
     f.run("ROLLBACK").await;
     assert_eq!(files_read(&f, "SELECT id FROM t WHERE id = 500").await, 0);
 }
@@ -111,9 +136,18 @@ async fn every_type_is_pruned_as_its_rows_compare() {
         "k % 2 = 1",
         "b IS NULL",
     ] {
-        let pruned = f.values(&format!("SELECT k FROM x WHERE {filter} ORDER BY k")).await;
-        let all = format!("SELECT k FROM (SELECT k, ({filter}) AS keep FROM x ORDER BY random()) WHERE keep ORDER BY k");
-        let every = f.run(&all).await.iter().map(|b| b.num_rows()).sum::<usize>();
+        let pruned = f
+            .values(&format!("SELECT k FROM x WHERE {filter} ORDER BY k"))
+            .await;
+        let all = format!(
+            "SELECT k FROM (SELECT k, ({filter}) AS keep FROM x ORDER BY random()) WHERE keep ORDER BY k"
+        );
+        let every = f
+            .run(&all)
+            .await
+            .iter()
+            .map(|b| b.num_rows())
+            .sum::<usize>();
         assert_eq!(pruned.len(), every, "{filter}: {pruned:?}");
     }
     f.check().await;

@@ -19,17 +19,18 @@ async fn row_level_changes_are_refused_and_change_nothing() {
         "DELETE FROM t LIMIT 1",
         "DELETE FROM t",
         "UPDATE t SET name = 'x'",
-        "UPDATE t SET name = (SELECT name FROM u WHERE u.id = t.id) WHERE id = 1",
+        "UPDATE t SET name = (SELECT max(name) FROM u WHERE u.id = t.id) WHERE id = 1",
         "TRUNCATE TABLE t",
         "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN DELETE",
-        "EXPLAIN DELETE FROM t WHERE id = 1",
     ] {
         let (kind, text) = f.refused(sql).await;
         assert_eq!(kind, ErrorKind::Unsupported, "{sql}");
         assert!(text.contains("INSERT OVERWRITE"), "{text}");
     }
-    f.run("PREPARE d AS DELETE FROM t WHERE id IN (SELECT id FROM u)").await;
+    f.run("PREPARE d AS DELETE FROM t WHERE id IN (SELECT id FROM u)")
+        .await;
     assert_eq!(f.refused("EXECUTE d").await.0, ErrorKind::Unsupported);
+    f.run("EXPLAIN DELETE FROM t WHERE id = 1").await;
     assert_eq!(f.version().await, before);
     assert_eq!(f.values("SELECT id FROM t ORDER BY id").await, ["1", "2"]);
     f.check().await;

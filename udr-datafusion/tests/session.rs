@@ -15,13 +15,15 @@ async fn a_session_moves_between_branches() {
     f.run("INSERT INTO t VALUES (1, 'a')").await;
     f.create("only_here", &id_and_name()).await;
     assert_eq!(f.session.branch(), dev);
-    assert!(f.session.relations("public").is_empty());
-    f.session.refresh_names().await.unwrap();
     assert_eq!(f.session.relations("public"), ["only_here", "t"]);
     f.session.use_branch(&RefName::main()).await.unwrap();
     assert_eq!(f.value("SELECT count(*) FROM t").await, "0");
     assert_eq!(f.session.relations("public"), ["t"]);
-    let error = f.session.use_branch(&RefName::new("dve").unwrap()).await.unwrap_err();
+    let error = f
+        .session
+        .use_branch(&RefName::new("dve").unwrap())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("dev"), "{error}");
     assert_eq!(f.session.branch(), RefName::main());
@@ -32,7 +34,10 @@ async fn a_session_moves_between_branches() {
 async fn a_pinned_session_reads_one_state_and_does_not_write() {
     let f = Fixture::with_table().await;
     f.run("INSERT INTO t VALUES (1, 'a')").await;
-    f.session.set_as_of(Some("HEAD~1".parse().unwrap())).await.unwrap();
+    f.session
+        .set_as_of(Some("HEAD~1".parse().unwrap()))
+        .await
+        .unwrap();
     assert_eq!(f.value("SELECT count(*) FROM t").await, "0");
     f.other().await.run("INSERT INTO t VALUES (2, 'b')").await;
     assert_eq!(f.value("SELECT count(*) FROM t").await, "0");
@@ -49,9 +54,21 @@ async fn a_read_only_transaction_can_read_an_older_state() {
     let f = Fixture::with_table().await;
     f.run("INSERT INTO t VALUES (1, 'a')").await;
     let as_of = Some("main~1".parse().unwrap());
-    let options = BeginOptions { read_only: false, as_of: as_of.clone() };
-    assert_eq!(f.session.begin(options).await.unwrap_err().kind(), ErrorKind::Invalid);
-    f.session.begin(BeginOptions { read_only: true, as_of }).await.unwrap();
+    let options = BeginOptions {
+        read_only: false,
+        as_of: as_of.clone(),
+    };
+    assert_eq!(
+        f.session.begin(options).await.unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+    f.session
+        .begin(BeginOptions {
+            read_only: true,
+            as_of,
+        })
+        .await
+        .unwrap();
     assert_eq!(f.value("SELECT count(*) FROM t").await, "0");
     let status = f.session.status().transaction.unwrap();
     assert!(status.read_only && !status.changed);
@@ -61,7 +78,10 @@ async fn a_read_only_transaction_can_read_an_older_state() {
 #[tokio::test]
 async fn savepoints_undo_a_part() {
     let f = Fixture::with_table().await;
-    assert_eq!(f.session.savepoint("a").unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(
+        f.session.savepoint("a").unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
     f.run("START TRANSACTION").await;
     f.run("INSERT INTO t VALUES (1, 'a')").await;
     f.session.savepoint("a").unwrap();
@@ -69,10 +89,21 @@ async fn savepoints_undo_a_part() {
     f.session.rollback_to("a").unwrap();
     assert_eq!(f.values("SELECT id FROM t").await, ["1"]);
     f.session.release("a").unwrap();
-    assert_eq!(f.session.rollback_to("a").unwrap_err().kind(), ErrorKind::NotFound);
-    let committed = f.session.commit(Some("kept one".to_owned())).await.unwrap().unwrap();
+    assert_eq!(
+        f.session.rollback_to("a").unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    let committed = f
+        .session
+        .commit(Some("kept one".to_owned()))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(committed.version.0, f.version().await);
-    assert_eq!(f.value("SELECT message FROM udr.log LIMIT 1").await, "kept one");
+    assert_eq!(
+        f.value("SELECT message FROM udr.log LIMIT 1").await,
+        "kept one"
+    );
     f.check().await;
 }
 
@@ -89,7 +120,12 @@ async fn a_second_statement_in_the_middle_of_one_is_refused() {
     });
     let others = async {
         started.notified().await;
-        for sql in ["SELECT * FROM t", "INSERT INTO t VALUES (1, 'a')", "COMMIT", "ROLLBACK"] {
+        for sql in [
+            "SELECT * FROM t",
+            "INSERT INTO t VALUES (1, 'a')",
+            "COMMIT",
+            "ROLLBACK",
+        ] {
             let (kind, text) = f.refused(sql).await;
             assert_eq!(kind, ErrorKind::Invalid, "{sql}");
             assert!(text.contains("another statement"), "{text}");
@@ -125,7 +161,9 @@ async fn a_change_can_be_made_from_a_task() {
     let session = std::sync::Arc::clone(&f.session);
     let made = tokio::spawn(async move {
         let path = path("u");
-        session.write(async move |txn| txn.create_table(&path, udr_schema()).await).await
+        session
+            .write(async move |txn| txn.create_table(&path, udr_schema()).await)
+            .await
     });
     made.await.unwrap().unwrap();
     assert_eq!(f.value("SELECT count(*) FROM u").await, "0");

@@ -23,8 +23,10 @@ async fn from_metadata(f: &Fixture, sql: &str) -> bool {
 #[tokio::test]
 async fn exact_aggregates_are_answered_from_metadata_after_appends() {
     let f = numbers().await;
-    f.run("INSERT INTO n VALUES (5, 0.5, 'b'), (NULL, NULL, NULL)").await;
-    f.run("INSERT INTO n VALUES (-3, 2.5, 'a'), (7, -1.5, 'c')").await;
+    f.run("INSERT INTO n VALUES (5, 0.5, 'b'), (NULL, NULL, NULL)")
+        .await;
+    f.run("INSERT INTO n VALUES (-3, 2.5, 'a'), (7, -1.5, 'c')")
+        .await;
     f.run("INSERT INTO n VALUES (NULL, NULL, NULL)").await;
     for (sql, expected) in [
         ("SELECT count(*) FROM n", "5"),
@@ -40,8 +42,16 @@ async fn exact_aggregates_are_answered_from_metadata_after_appends() {
         assert_eq!(f.value(sql).await, expected, "{sql}");
     }
     assert_eq!(f.value("SELECT count(*) FROM n WHERE i > 0").await, "2");
-    assert_eq!(f.value("SELECT count(*) FROM (SELECT * FROM n LIMIT 2)").await, "2");
-    assert_eq!(f.value("SELECT count(*) FROM (SELECT * FROM n LIMIT 2 OFFSET 4)").await, "1");
+    assert_eq!(
+        f.value("SELECT count(*) FROM (SELECT * FROM n LIMIT 2)")
+            .await,
+        "2"
+    );
+    assert_eq!(
+        f.value("SELECT count(*) FROM (SELECT * FROM n LIMIT 2 OFFSET 4)")
+            .await,
+        "1"
+    );
 }
 
 #[tokio::test]
@@ -62,7 +72,8 @@ async fn a_transaction_counts_its_own_rows() {
 #[tokio::test]
 async fn a_column_with_nan_is_read() {
     let f = numbers().await;
-    f.run("INSERT INTO n VALUES (1, 1.0, 'a'), (2, 'NaN'::double, 'b')").await;
+    f.run("INSERT INTO n VALUES (1, 1.0, 'a'), (2, 'NaN'::double, 'b')")
+        .await;
     assert!(!from_metadata(&f, "SELECT max(x) FROM n").await);
     assert_eq!(f.value("SELECT max(x) FROM n").await, "NaN");
     assert_eq!(f.value("SELECT min(x) FROM n").await, "1.0");
@@ -77,8 +88,17 @@ async fn zeros_of_both_signs_are_told_apart_as_the_rows_do() {
     let f = numbers().await;
     f.run("INSERT INTO n VALUES (1, -0.0::double, 'a')").await;
     f.run("INSERT INTO n VALUES (2, 0.0::double, 'b')").await;
-    for comparison in ["x = 0.0", "x = -0.0", "x >= 0.0", "x <= -0.0", "x < 0.0", "x > -0.0"] {
-        let pruned = f.value(&format!("SELECT count(*) FROM n WHERE {comparison}")).await;
+    for comparison in [
+        "x = 0.0",
+        "x = -0.0",
+        "x >= 0.0",
+        "x <= -0.0",
+        "x < 0.0",
+        "x > -0.0",
+    ] {
+        let pruned = f
+            .value(&format!("SELECT count(*) FROM n WHERE {comparison}"))
+            .await;
         let every = format!("SELECT count(*) FILTER (WHERE {comparison}) FROM n");
         assert_eq!(pruned, f.value(&every).await, "{comparison}");
     }
@@ -88,7 +108,10 @@ async fn zeros_of_both_signs_are_told_apart_as_the_rows_do() {
 async fn a_truncated_string_bound_is_no_minimum_and_no_maximum() {
     let f = numbers().await;
     let (low, high) = ("a".repeat(300), "z".repeat(300));
-    f.run(&format!("INSERT INTO n VALUES (1, 1.0, '{low}x'), (2, 2.0, '{high}y')")).await;
+    f.run(&format!(
+        "INSERT INTO n VALUES (1, 1.0, '{low}x'), (2, 2.0, '{high}y')"
+    ))
+    .await;
     assert_eq!(f.value("SELECT min(s) FROM n").await, format!("{low}x"));
     assert_eq!(f.value("SELECT max(s) FROM n").await, format!("{high}y"));
     let equal = format!("SELECT i FROM n WHERE s = '{high}y'");
@@ -102,12 +125,18 @@ async fn a_truncated_string_bound_is_no_minimum_and_no_maximum() {
 #[tokio::test]
 async fn a_constant_column_is_not_confused_with_its_nulls() {
     let f = numbers().await;
-    f.run("INSERT INTO n VALUES (1, 1.0, 'a'), (1, NULL, NULL)").await;
+    f.run("INSERT INTO n VALUES (1, 1.0, 'a'), (1, NULL, NULL)")
+        .await;
     f.run("INSERT INTO n VALUES (NULL, NULL, NULL)").await;
-    let shown = f.values("SELECT concat_ws('/', i, x, s) FROM n ORDER BY i, x, s").await;
+    let shown = f
+        .values("SELECT concat_ws('/', i, x, s) FROM n ORDER BY i, x, s")
+        .await;
     assert_eq!(shown, ["1/1.0/a", "1", ""]);
     assert_eq!(f.value("SELECT count(*) FROM n WHERE s IS NULL").await, "2");
-    assert_eq!(f.value("SELECT count(*) FROM n WHERE i IS NOT NULL").await, "2");
+    assert_eq!(
+        f.value("SELECT count(*) FROM n WHERE i IS NOT NULL").await,
+        "2"
+    );
 }
 
 #[tokio::test]

@@ -12,12 +12,20 @@ async fn a_transaction_reads_its_own_writes_and_others_do_not() {
     f.run("START TRANSACTION").await;
     f.run("INSERT INTO t VALUES (1, 'a')").await;
     f.run("INSERT INTO u SELECT id, 'from t' FROM t").await;
-    assert_eq!(f.value("SELECT count(*) FROM t JOIN u USING (id)").await, "1");
+    assert_eq!(
+        f.value("SELECT count(*) FROM t JOIN u USING (id)").await,
+        "1"
+    );
     assert_eq!(other.value("SELECT count(*) FROM t").await, "0");
     let before = f.version().await;
     f.run("COMMIT").await;
     assert_eq!(f.version().await, before + 1);
-    assert_eq!(other.value("SELECT count(*) FROM t JOIN u USING (id)").await, "1");
+    assert_eq!(
+        other
+            .value("SELECT count(*) FROM t JOIN u USING (id)")
+            .await,
+        "1"
+    );
     f.check().await;
 }
 
@@ -53,7 +61,11 @@ async fn a_failed_statement_leaves_the_transaction_as_it_was() {
     let f = Fixture::with_table().await;
     f.run("START TRANSACTION").await;
     f.run("INSERT INTO t VALUES (1, 'a')").await;
-    assert!(f.try_run("INSERT INTO t SELECT id / 0, name FROM t").await.is_err());
+    assert!(
+        f.try_run("INSERT INTO t SELECT id / 0, name FROM t")
+            .await
+            .is_err()
+    );
     let failed = f
         .session
         .write(async |transaction| {
@@ -87,10 +99,19 @@ async fn what_cannot_be_reconciled_is_a_conflict_that_says_what() {
 async fn an_overwrite_is_checked_from_the_state_that_it_read() {
     let f = Fixture::with_table().await;
     f.run("INSERT INTO t VALUES (1, 'a')").await;
-    let frame = f.ctx.sql("INSERT OVERWRITE t SELECT id + 1, name FROM t").await.unwrap();
+    let frame = f
+        .ctx
+        .sql("INSERT OVERWRITE t SELECT id + 1, name FROM t")
+        .await
+        .unwrap();
     let plan = frame.create_physical_plan().await.unwrap();
-    f.other().await.run("INSERT INTO t VALUES (7, 'late')").await;
-    let error = datafusion::physical_plan::collect(plan, f.ctx.task_ctx()).await.unwrap_err();
+    f.other()
+        .await
+        .run("INSERT INTO t VALUES (7, 'late')")
+        .await;
+    let error = datafusion::physical_plan::collect(plan, f.ctx.task_ctx())
+        .await
+        .unwrap_err();
     let error = udr_datafusion::error::udr_error(&error).unwrap();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert_eq!(f.values("SELECT id FROM t ORDER BY id").await, ["1", "7"]);
@@ -103,7 +124,10 @@ async fn a_read_only_transaction_refuses_to_write() {
     f.run("START TRANSACTION READ ONLY").await;
     f.other().await.run("INSERT INTO t VALUES (1, 'a')").await;
     assert_eq!(f.value("SELECT count(*) FROM t").await, "0");
-    assert_eq!(f.refused("INSERT INTO t VALUES (2, 'b')").await.0, ErrorKind::Invalid);
+    assert_eq!(
+        f.refused("INSERT INTO t VALUES (2, 'b')").await.0,
+        ErrorKind::Invalid
+    );
     f.run("COMMIT").await;
     assert_eq!(f.value("SELECT count(*) FROM t").await, "1");
 }
@@ -128,7 +152,10 @@ async fn statements_out_of_order_are_refused() {
     }
     f.run("START TRANSACTION").await;
     assert_eq!(f.refused("START TRANSACTION").await.0, ErrorKind::Invalid);
-    assert_eq!(f.refused("COMMIT AND CHAIN").await.0, ErrorKind::Unsupported);
+    assert_eq!(
+        f.refused("COMMIT AND CHAIN").await.0,
+        ErrorKind::Unsupported
+    );
     assert!(f.session.status().transaction.is_some());
 }
 
@@ -140,7 +167,9 @@ async fn a_write_planned_in_a_transaction_does_not_land_in_the_next() {
     let plan = frame.create_physical_plan().await.unwrap();
     f.run("ROLLBACK").await;
     f.run("START TRANSACTION").await;
-    let error = datafusion::physical_plan::collect(plan, f.ctx.task_ctx()).await.unwrap_err();
+    let error = datafusion::physical_plan::collect(plan, f.ctx.task_ctx())
+        .await
+        .unwrap_err();
     let error = udr_datafusion::error::udr_error(&error).unwrap();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     f.run("COMMIT").await;

@@ -46,8 +46,14 @@ async fn the_other_dialects_that_parse_version_clauses_refuse_them() {
     for (dialect, sql) in [
         ("snowflake", "SELECT * FROM t AT(TIMESTAMP => '2026-01-01')"),
         ("snowflake", "SELECT * FROM t BEFORE(STATEMENT => 'x')"),
-        ("bigquery", "SELECT * FROM t FOR SYSTEM_TIME AS OF '2026-01-01'"),
-        ("mssql", "SELECT * FROM t FOR SYSTEM_TIME AS OF '2026-01-01'"),
+        (
+            "bigquery",
+            "SELECT * FROM t FOR SYSTEM_TIME AS OF '2026-01-01'",
+        ),
+        (
+            "mssql",
+            "SELECT * FROM t FOR SYSTEM_TIME AS OF '2026-01-01'",
+        ),
     ] {
         let (kind, text) = f.with_dialect(dialect).await.refused(sql).await;
         assert_eq!(kind, ErrorKind::Unsupported, "{dialect}: {text}");

@@ -29,7 +29,10 @@ async fn a_view_is_read_at_its_own_revision_throughout() {
     f.create_view("vv", "SELECT n * 10 AS m FROM v").await;
     f.create_branch("dev").await;
     let dev = f.other().await;
-    dev.session.use_branch(&"dev".parse().unwrap()).await.unwrap();
+    dev.session
+        .use_branch(&"dev".parse().unwrap())
+        .await
+        .unwrap();
     dev.run("INSERT INTO t VALUES (1, 'a')").await;
     assert_eq!(f.value("SELECT m FROM vv").await, "0");
     assert_eq!(f.value("SELECT m FROM \"vv@dev\"").await, "10");
@@ -37,8 +40,11 @@ async fn a_view_is_read_at_its_own_revision_throughout() {
     assert_eq!(dev.value("SELECT m FROM vv").await, "10");
     assert_eq!(dev.value("SELECT m FROM \"vv@main\"").await, "0");
     // A name that says which state keeps its state inside a view.
-    f.create_view("both", "SELECT (SELECT count(*) FROM t) AS a, (SELECT count(*) FROM \"t@dev\") AS b")
-        .await;
+    f.create_view(
+        "both",
+        "SELECT (SELECT count(*) FROM t) AS a, (SELECT count(*) FROM \"t@dev\") AS b",
+    )
+    .await;
     assert_eq!(f.value("SELECT a + 2 * b FROM both").await, "2");
 }
 
@@ -47,7 +53,8 @@ async fn a_views_names_mean_what_they_meant_to_its_author() {
     let f = Fixture::with_table().await;
     f.create_view("v", "SELECT id FROM t").await;
     f.run("INSERT INTO t VALUES (1, 'a')").await;
-    f.run("SET datafusion.catalog.default_catalog = 'datafusion'").await;
+    f.run("SET datafusion.catalog.default_catalog = 'datafusion'")
+        .await;
     f.run("CREATE TABLE t (other INT)").await;
     f.run("SET datafusion.sql_parser.dialect = 'mysql'").await;
     assert_eq!(f.value("SELECT id FROM udr.public.v").await, "1");
@@ -65,7 +72,8 @@ async fn views_that_refer_to_themselves_are_refused() {
     assert_eq!(f.refused("SELECT * FROM c").await.0, ErrorKind::Invalid);
     f.create_view("v0", "SELECT 1 AS x").await;
     for i in 1..=20 {
-        f.create_view(&format!("v{i}"), &format!("SELECT * FROM v{}", i - 1)).await;
+        f.create_view(&format!("v{i}"), &format!("SELECT * FROM v{}", i - 1))
+            .await;
     }
     assert_eq!(f.value("SELECT x FROM v10").await, "1");
     assert_eq!(f.refused("SELECT x FROM v20").await.0, ErrorKind::Invalid);
@@ -76,9 +84,10 @@ struct Boom;
 
 impl TableFunctionImpl for Boom {
     fn call_with_args(&self, _args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
-        Ok(Arc::new(CommandTable::new(Arc::new(Schema::empty()), || {
-            Box::pin(async { Err(Error::internal("the command ran")) })
-        })))
+        Ok(Arc::new(CommandTable::new(
+            Arc::new(Schema::empty()),
+            || Box::pin(async { Err(Error::internal("the command ran")) }),
+        )))
     }
 }
 
@@ -113,7 +122,10 @@ async fn a_view_that_was_replaced_while_planning_is_refused() {
     let f = Fixture::with_table().await;
     f.create_view("v", "SELECT id FROM t").await;
     let frame = f.ctx.sql("SELECT * FROM v").await.unwrap();
-    f.other().await.create_view("v", "SELECT id + 1 AS id FROM t").await;
+    f.other()
+        .await
+        .create_view("v", "SELECT id + 1 AS id FROM t")
+        .await;
     let error = frame.collect().await.unwrap_err();
     let error = udr_datafusion::error::udr_error(&error).unwrap();
     assert_eq!(error.kind(), ErrorKind::Conflict);

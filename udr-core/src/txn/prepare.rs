@@ -33,8 +33,9 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Makes every object durable, all at once (invariant 8).
     pub(super) async fn store(&self, context: &Context) -> Result<()> {
-        futures::stream::iter(&self.objects)
-            .map(|bytes| context.store.put_object(self.epoch, bytes.clone()))
+        // By value: a future that borrows each item is not provably `Send`.
+        futures::stream::iter(self.objects.clone())
+            .map(|bytes| context.store.put_object(self.epoch, bytes))
             .buffer_unordered(UPLOADS)
             .try_for_each(|_| async { Ok(()) })
             .await

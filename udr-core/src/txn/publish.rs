@@ -325,8 +325,8 @@ async fn find_key(context: &Context, root: &Root, key: &str) -> Result<Option<u6
     if let Some(entry) = root.keys.recent.iter().find(|entry| entry.key == key) {
         return Ok(Some(entry.sequence));
     }
-    let mut pages = futures::stream::iter(root.keys.pages.iter().rev())
-        .map(|page| context.loader.object::<KeyPage>(page))
+    let mut pages = futures::stream::iter(root.keys.pages.iter().rev().copied())
+        .map(|page| async move { context.loader.object::<KeyPage>(&page).await })
         .buffered(CONCURRENCY);
     while let Some(page) = pages.try_next().await? {
         if let Some(entry) = page.keys.iter().find(|entry| entry.key == key) {

@@ -54,6 +54,10 @@ impl CatalogProviderList for UdrCatalogList {
             let branch = RefName::new(name).ok()?;
             self.scope.at(Source::At(Revision::of_ref(branch)))
         };
-        Some(Arc::new(UdrCatalog::new(Arc::clone(&self.session), name.to_owned(), scope)))
+        Some(Arc::new(UdrCatalog::new(
+            Arc::clone(&self.session),
+            name.to_owned(),
+            scope,
+        )))
     }
 }

@@ -27,14 +27,22 @@ pub(super) async fn relation(
     let namespaces = snapshot.namespaces().await.unwrap_or_default();
     if !namespaces.contains(&path.namespace) {
         let error = Error::not_found("no such schema").with("schema", &path.namespace);
-        return match nearest(path.namespace.as_str(), namespaces.iter().map(|n| n.as_str())) {
+        return match nearest(
+            path.namespace.as_str(),
+            namespaces.iter().map(|n| n.as_str()),
+        ) {
             Some(near) => error.with_hint(format!("did you mean `{near}`?")),
             None => error,
         };
     }
-    let relations = snapshot.relations(&path.namespace).await.unwrap_or_default();
-    if let Some(near) = nearest(path.name.as_str(), relations.iter().map(|(name, _)| name.as_str()))
-    {
+    let relations = snapshot
+        .relations(&path.namespace)
+        .await
+        .unwrap_or_default();
+    if let Some(near) = nearest(
+        path.name.as_str(),
+        relations.iter().map(|(name, _)| name.as_str()),
+    ) {
         return error.with_hint(format!("did you mean `{near}`?"));
     }
     match elsewhere(session, path).await {
@@ -54,8 +62,15 @@ pub(super) async fn catalog(session: &UdrSession, name: &str, error: Error) -> E
         return error;
     }
     let mut names = vec![session.catalog().to_owned()];
-    for refs in [session.repository().branches().await, session.repository().tags().await] {
-        names.extend(refs.unwrap_or_default().into_iter().map(|head| head.name.to_string()));
+    for refs in [
+        session.repository().branches().await,
+        session.repository().tags().await,
+    ] {
+        names.extend(
+            refs.unwrap_or_default()
+                .into_iter()
+                .map(|head| head.name.to_string()),
+        );
     }
     let error = Error::not_found("no such catalog, branch or tag").with("name", name);
     match nearest(name, names.iter().map(String::as_str)) {
@@ -73,7 +88,11 @@ pub(super) fn no_metadata(path: &RelationPath) -> Error {
 async fn elsewhere(session: &UdrSession, path: &RelationPath) -> Option<RefName> {
     let current = session.branch();
     let branches = session.repository().branches().await.ok()?;
-    for branch in branches.into_iter().filter(|b| b.name != current).take(BRANCHES_MAX) {
+    for branch in branches
+        .into_iter()
+        .filter(|b| b.name != current)
+        .take(BRANCHES_MAX)
+    {
         if let Ok(head) = session.repository().head(&branch.name).await
             && let Ok(Some(_)) = head.relation(path).await
         {

@@ -41,11 +41,17 @@ pub(crate) struct ViewStep {
 impl Scope {
     /// Names that a statement uses itself.
     pub(crate) fn new(source: Source) -> Self {
-        Self { source, views: Arc::from([]) }
+        Self {
+            source,
+            views: Arc::from([]),
+        }
     }
 
     /// The same views, at another state.
     pub(crate) fn at(&self, source: Source) -> Self {
-        Self { source, views: Arc::clone(&self.views) }
+        Self {
+            source,
+            views: Arc::clone(&self.views),
+        }
     }
 }

@@ -23,7 +23,11 @@ pub(super) struct UdrCatalog {
 
 impl UdrCatalog {
     pub(super) fn new(session: Arc<UdrSession>, name: String, scope: Scope) -> Self {
-        Self { session, name, scope }
+        Self {
+            session,
+            name,
+            scope,
+        }
     }
 }
 
@@ -36,12 +40,17 @@ impl CatalogProvider for UdrCatalog {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         if name == SYSTEM_SCHEMA {
-            return Some(Arc::new(SystemSchema::new(Arc::clone(&self.session), self.scope.clone())));
+            return Some(Arc::new(SystemSchema::new(
+                Arc::clone(&self.session),
+                self.scope.clone(),
+            )));
         }
         // `CREATE SCHEMA IF NOT EXISTS` believes that a schema exists if it is found here, so the
         // session's own catalog has those that are known to exist. Nobody creates schemas through
         // another branch's catalog, whose names are not known: there, any name is looked up later.
         if self.scope.source.is_tip() && !self.session.knows_namespace(name) {
+            // Somebody else may have made it since the session looked: it is found the next time.
+            self.session.refresh_names_later();
             return None;
         }
         let namespace = NamespaceName::new(name).ok()?;

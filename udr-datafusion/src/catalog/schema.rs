@@ -33,7 +33,12 @@ impl UdrSchema {
         namespace: NamespaceName,
         scope: Scope,
     ) -> Self {
-        Self { session, catalog, namespace, scope }
+        Self {
+            session,
+            catalog,
+            namespace,
+            scope,
+        }
     }
 
     /// The provider of a name, or an error that says what there is instead.
@@ -60,12 +65,17 @@ impl UdrSchema {
             (None, _) => {
                 Err(missing::relation(&self.session, &pinned.snapshot, &path, &scope).await)
             }
-            (Some(Relation::Table(table)), None) => {
-                Ok(Arc::new(UdrTable::new(Arc::clone(&self.session), scope, &table)?))
-            }
-            (Some(Relation::Table(table)), Some(kind)) => {
-                Ok(Arc::new(MetadataTable::of_table(Arc::clone(&self.session), &scope, &table, kind)))
-            }
+            (Some(Relation::Table(table)), None) => Ok(Arc::new(UdrTable::new(
+                Arc::clone(&self.session),
+                scope,
+                &table,
+            )?)),
+            (Some(Relation::Table(table)), Some(kind)) => Ok(Arc::new(MetadataTable::of_table(
+                Arc::clone(&self.session),
+                &scope,
+                &table,
+                kind,
+            ))),
             (Some(Relation::View(view)), None) => {
                 view::provider(&self.session, &scope, &path, &view).await
             }
@@ -105,7 +115,10 @@ impl SchemaProvider for UdrSchema {
                 None => {}
             }
         }
-        Ok(self.table(name).await?.map(|provider| provider.table_type()))
+        Ok(self
+            .table(name)
+            .await?
+            .map(|provider| provider.table_type()))
     }
 
     fn register_table(
@@ -132,6 +145,9 @@ impl SchemaProvider for UdrSchema {
 
     fn table_exist(&self, name: &str) -> bool {
         self.scope.source.is_tip()
-            && self.session.known_kind(self.namespace.as_str(), name).is_some()
+            && self
+                .session
+                .known_kind(self.namespace.as_str(), name)
+                .is_some()
     }
 }

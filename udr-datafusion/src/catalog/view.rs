@@ -54,18 +54,24 @@ pub(crate) async fn provider(
         sql: Arc::from(view.sql.as_str()),
     };
     let views = scope.views.iter().cloned().chain([step]).collect();
-    let inner = Scope { source: scope.source.clone(), views };
+    let inner = Scope {
+        source: scope.source.clone(),
+        views,
+    };
     let state = state_for(session, inner, view)?;
-    let plan = state.create_logical_plan(&view.sql).await.map_err(|error| {
-        let (kind, reason) = match udr_error(&error) {
-            Some(error) => (error.kind(), error.to_string()),
-            None => (ErrorKind::Invalid, error.strip_backtrace()),
-        };
-        Error::new(kind, "a view cannot be read")
-            .with("view", path)
-            .with("reason", reason)
-            .with_source(error)
-    })?;
+    let plan = state
+        .create_logical_plan(&view.sql)
+        .await
+        .map_err(|error| {
+            let (kind, reason) = match udr_error(&error) {
+                Some(error) => (error.kind(), error.to_string()),
+                None => (ErrorKind::Invalid, error.strip_backtrace()),
+            };
+            Error::new(kind, "a view cannot be read")
+                .with("view", path)
+                .with("reason", reason)
+                .with_source(error)
+        })?;
     check_query(&plan, path)?;
     // DataFusion coerces a view's query when the view is made, so that its schema is that of its
     // rows; here that is each time it is read.
@@ -101,14 +107,26 @@ fn check_query(plan: &LogicalPlan, path: &RelationPath) -> Result<()> {
     let mut commands = false;
     plan.apply_with_subqueries(|node| {
         commands |= CommandTable::is_scanned_by(node);
+<<<<<<< HEAD
         node.apply_expressions(|expr| {
             commands |= expr.exists(|expr| Ok(has_effects(expr)))?;
             Ok(TreeNodeRecursion::Continue)
         })?;
         Ok(if commands { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+=======
+        Ok(if commands {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
+>>>>>>> engine
     })
     .map_err(into_udr)?;
-    if commands { Err(refuse().with_hint("a view cannot run commands")) } else { Ok(()) }
+    if commands {
+        Err(refuse().with_hint("a view cannot run commands"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Checks that the views a scan was reached through are still what was planned.
@@ -128,9 +146,11 @@ pub(crate) async fn views_unchanged(
             Some(Relation::View(view)) if *view.sql == *step.sql
         );
         if !same {
-            return Err(Error::conflict("a view changed while the statement was being planned")
-                .with("view", &step.path)
-                .with_hint("run the statement again"));
+            return Err(
+                Error::conflict("a view changed while the statement was being planned")
+                    .with("view", &step.path)
+                    .with_hint("run the statement again"),
+            );
         }
     }
     Ok(())

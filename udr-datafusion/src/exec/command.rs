@@ -53,19 +53,26 @@ impl CommandTable {
         schema: SchemaRef,
         run: impl Fn() -> BoxFuture<'static, Result<RecordBatch>> + Send + Sync + 'static,
     ) -> Self {
-        Self { schema, run: Arc::new(run) }
+        Self {
+            schema,
+            run: Arc::new(run),
+        }
     }
 
     /// Whether a plan node is a scan of a command.
     pub(crate) fn is_scanned_by(node: &LogicalPlan) -> bool {
-        let LogicalPlan::TableScan(scan) = node else { return false };
+        let LogicalPlan::TableScan(scan) = node else {
+            return false;
+        };
         source_as_provider(&scan.source).is_ok_and(|provider| provider.is::<Self>())
     }
 }
 
 impl fmt::Debug for CommandTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommandTable").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("CommandTable")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,7 +96,13 @@ impl TableProvider for CommandTable {
         let runs = Runs::Once(Arc::new(AtomicBool::new(false)));
         let projection = projection.map(Vec::as_slice);
         let run = Arc::clone(&self.run);
-        Ok(Arc::new(CommandExec::try_new("command", &self.schema, projection, run, runs)?))
+        Ok(Arc::new(CommandExec::try_new(
+            "command",
+            &self.schema,
+            projection,
+            run,
+            runs,
+        )?))
     }
 }
 
@@ -126,7 +139,9 @@ impl CommandExec {
 
 impl fmt::Debug for CommandExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommandExec").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("CommandExec")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -183,7 +198,9 @@ impl ExecutionPlan for CommandExec {
         let batch = async move {
             let batch = run().await.map_err(to_datafusion)?;
             if batch.schema().fields() != schema.fields() {
-                return Err(to_datafusion(Error::internal("a command returned another schema")));
+                return Err(to_datafusion(Error::internal(
+                    "a command returned another schema",
+                )));
             }
             Ok(match projection {
                 Some(columns) => batch.project(&columns)?,
@@ -191,7 +208,10 @@ impl ExecutionPlan for CommandExec {
             })
         };
         let stream = futures::stream::once(batch);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            stream,
+        )))
     }
 }
 

@@ -12,12 +12,13 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::distribution_requirements::InputDistributionRequirements;
 use datafusion::physical_plan::execution_plan::CardinalityEffect;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, PhysicalExpr, PlanProperties,
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties as _,
+    PhysicalExpr, PlanProperties,
 };
-use datafusion::physical_plan::distribution_requirements::InputDistributionRequirements;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 use udr_core::Error;
@@ -61,27 +62,39 @@ impl UdrStageExec {
             target: Mutex::new(Some(target)),
             started: AtomicBool::new(false),
         };
-        let written = Arc::new(UdrWriteExec::new(input, spec));
-        let input = Arc::new(CoalescePartitionsExec::new(written));
-        Arc::new(Self::new(input, Arc::new(stage)))
+        let mut written: Arc<dyn ExecutionPlan> = Arc::new(UdrWriteExec::new(input, spec));
+        if written.output_partitioning().partition_count() > 1 {
+            written = Arc::new(CoalescePartitionsExec::new(written));
+        }
+        Arc::new(Self::new(written, Arc::new(stage)))
     }
 
     fn new(input: Arc<dyn ExecutionPlan>, stage: Arc<Stage>) -> Self {
         let count = Field::new("count", DataType::UInt64, false);
         let schema = Arc::new(Schema::new(vec![count]));
-        Self { input, stage, properties: properties(schema, 1) }
+        Self {
+            input,
+            stage,
+            properties: properties(schema, 1),
+        }
     }
 }
 
 impl fmt::Debug for UdrStageExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UdrStageExec").field("input", &self.input).finish_non_exhaustive()
+        f.debug_struct("UdrStageExec")
+            .field("input", &self.input)
+            .finish_non_exhaustive()
     }
 }
 
 impl DisplayAs for UdrStageExec {
     fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let operation = if self.stage.overwrite { "overwrite" } else { "append" };
+        let operation = if self.stage.overwrite {
+            "overwrite"
+        } else {
+            "append"
+        };
         match t {
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
                 write!(f, "UdrStageExec: {operation} table={}", self.stage.path)
@@ -106,6 +119,11 @@ impl ExecutionPlan for UdrStageExec {
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
         InputDistributionRequirements::new(vec![Distribution::SinglePartition])
+    }
+
+    // As far as the planner is concerned: else it would drop an ORDER BY below.
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
@@ -152,7 +170,10 @@ impl ExecutionPlan for UdrStageExec {
             Ok(RecordBatch::try_new(schema, vec![count])?)
         };
         let stream = futures::stream::once(count);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            stream,
+        )))
     }
 }
 
@@ -167,7 +188,11 @@ impl Stage {
         let target = self.target.lock().take();
         let target = target.ok_or_else(|| to_datafusion(ran_already()))?;
         let (path, overwrite) = (self.path.clone(), self.overwrite);
-        let verb = if overwrite { "INSERT OVERWRITE" } else { "INSERT INTO" };
+        let verb = if overwrite {
+            "INSERT OVERWRITE"
+        } else {
+            "INSERT INTO"
+        };
         let message = format!("{verb} {path}");
         self.session
             .write_to(target, message, async move |transaction| {

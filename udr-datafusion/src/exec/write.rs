@@ -99,7 +99,11 @@ impl UdrWriteExec {
 /// The rows that [`UdrWriteExec`] gives: a data file's manifest entry each.
 fn entry_schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-        Arc::new(Schema::new(vec![Field::new("data_file", DataType::Binary, false)]))
+        Arc::new(Schema::new(vec![Field::new(
+            "data_file",
+            DataType::Binary,
+            false,
+        )]))
     });
     Arc::clone(&SCHEMA)
 }
@@ -131,7 +135,9 @@ pub(super) fn decode_entries(batch: &RecordBatch) -> Result<Vec<DataFile>> {
 
 impl fmt::Debug for UdrWriteExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UdrWriteExec").field("input", &self.input).finish_non_exhaustive()
+        f.debug_struct("UdrWriteExec")
+            .field("input", &self.input)
+            .finish_non_exhaustive()
     }
 }
 
@@ -203,7 +209,10 @@ impl ExecutionPlan for UdrWriteExec {
             bytes: MetricBuilder::new(&self.metrics).counter("bytes_written", partition),
         };
         let stream = futures::stream::once(writing.run(input));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            stream,
+        )))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -232,10 +241,8 @@ impl Writing {
                 Ok(()) => {}
                 // Short of memory, what is buffered becomes a file early.
                 Err(DataFusionError::ResourcesExhausted(_)) => {
-                    let full = std::mem::replace(
-                        &mut writer,
-                        self.spec.writer().map_err(to_datafusion)?,
-                    );
+                    let full =
+                        std::mem::replace(&mut writer, self.spec.writer().map_err(to_datafusion)?);
                     done.extend(full.finish().await.map_err(to_datafusion)?);
                     self.reservation.try_resize(writer.memory_bytes())?;
                 }
@@ -246,7 +253,8 @@ impl Writing {
         self.reservation.free();
         self.files.add(done.len());
         for file in &done {
-            self.bytes.add(usize::try_from(file.object.bytes).unwrap_or(usize::MAX));
+            self.bytes
+                .add(usize::try_from(file.object.bytes).unwrap_or(usize::MAX));
         }
         encode_entries(&done).map_err(to_datafusion)
     }

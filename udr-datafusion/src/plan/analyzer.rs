@@ -74,7 +74,12 @@ impl UdrAnalyzerRule {
         command(CommandTable::new(Arc::new(Schema::empty()), move || {
             let session = Arc::clone(&session);
             Box::pin(async move {
-                session.begin(BeginOptions { read_only, as_of: None }).await?;
+                session
+                    .begin(BeginOptions {
+                        read_only,
+                        as_of: None,
+                    })
+                    .await?;
                 nothing()
             })
         }))

@@ -4,7 +4,9 @@
 //! the current rows. What obeys them rewrites them before they come here.
 
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::planner::{RelationPlanner, RelationPlannerContext, RelationPlanning};
+use datafusion::logical_expr::planner::{
+    RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
 use datafusion::sql::sqlparser::ast::TableFactor;
 use udr_core::Error;
 
@@ -21,10 +23,16 @@ impl RelationPlanner for VersionClauses {
         _context: &mut dyn RelationPlannerContext,
     ) -> DataFusionResult<RelationPlanning> {
         match relation {
-            TableFactor::Table { name, version: Some(version), .. } => Err(to_datafusion(
+            TableFactor::Table {
+                name,
+                version: Some(version),
+                ..
+            } => Err(to_datafusion(
                 Error::unsupported("a version clause is not understood by this entry point")
                     .with("clause", format!("{name} {version}"))
-                    .with_hint("use udr_sql, or a name such as \"t@42\", \"t@dev\", \"t@2026-01-01\""),
+                    .with_hint(
+                        "use udr_sql, or a name such as \"t@42\", \"t@dev\", \"t@2026-01-01\"",
+                    ),
             )),
             other => Ok(RelationPlanning::Original(Box::new(other))),
         }

@@ -16,10 +16,10 @@ use datafusion::catalog::CatalogProviderList;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use parking_lot::{Mutex, RwLock};
+use udr_core::Repository;
 use udr_core::data::{FooterCache, WriteOptions};
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
-use udr_core::Repository;
 use udr_core::snapshot::Snapshot;
 use udr_core::{Error, Result};
 
@@ -27,8 +27,8 @@ use names::Names;
 pub(crate) use pin::{Pinned, StatementPin};
 pub(crate) use source::Source;
 pub use status::{SessionStatus, TransactionStatus};
-use transaction::Slot;
 pub use transaction::BeginOptions;
+use transaction::Slot;
 pub(crate) use transaction::WriteTarget;
 
 /// The most bytes of parsed footers that a session keeps.
@@ -131,7 +131,11 @@ impl UdrSession {
 
     /// The revision that every statement reads, if the session is pinned to one.
     pub fn as_of(&self) -> Option<Revision> {
-        self.state.lock().as_of.as_ref().map(|(revision, _)| revision.clone())
+        self.state
+            .lock()
+            .as_of
+            .as_ref()
+            .map(|(revision, _)| revision.clone())
     }
 
     /// Pins the session to a state, or lifts the pin; while it is pinned it cannot write.
@@ -183,7 +187,10 @@ impl UdrSession {
     pub(crate) async fn pinned(&self, source: &Source) -> Result<Pinned> {
         if let Source::At(revision) = source {
             let snapshot = self.snapshot_at(revision).await?;
-            return Ok(Pinned { snapshot, transaction: None });
+            return Ok(Pinned {
+                snapshot,
+                transaction: None,
+            });
         }
         let branch = {
             let state = self.state.lock();
@@ -191,12 +198,18 @@ impl UdrSession {
                 return Ok(pinned);
             }
             if let Some((_, snapshot)) = &state.as_of {
-                return Ok(Pinned { snapshot: snapshot.clone(), transaction: None });
+                return Ok(Pinned {
+                    snapshot: snapshot.clone(),
+                    transaction: None,
+                });
             }
             state.branch.clone()
         };
         let snapshot = self.repository.head(&branch).await?;
-        Ok(Pinned { snapshot, transaction: None })
+        Ok(Pinned {
+            snapshot,
+            transaction: None,
+        })
     }
 
     pub(crate) fn footers(&self) -> &Arc<FooterCache> {
@@ -228,7 +241,11 @@ impl UdrSession {
     /// Whether the context has a table function of this name.
     pub(crate) fn is_table_function(&self, name: &str) -> bool {
         self.context.upgrade().is_some_and(|state| {
-            state.read().table_functions().keys().any(|known| known.eq_ignore_ascii_case(name))
+            state
+                .read()
+                .table_functions()
+                .keys()
+                .any(|known| known.eq_ignore_ascii_case(name))
         })
     }
 
@@ -246,6 +263,8 @@ fn refuse_open(state: &State, why: &str) -> Result<()> {
 
 impl fmt::Debug for UdrSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UdrSession").field("catalog", &self.catalog).finish_non_exhaustive()
+        f.debug_struct("UdrSession")
+            .field("catalog", &self.catalog)
+            .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@
 //! last looked at has; whether a name can be read is decided when it is resolved, never here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use udr_core::Result;
 use udr_core::id::Digest;
@@ -33,6 +34,15 @@ impl UdrSession {
         self.see(&snapshot).await
     }
 
+    /// Starts to look up the names of what the next statement reads, if there is a runtime for it.
+    pub(crate) fn refresh_names_later(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let session = Arc::clone(self);
+        drop(runtime.spawn(async move { session.names_changed().await }));
+    }
+
     /// The namespaces that were there when the session last looked.
     pub fn namespaces(&self) -> Vec<String> {
         self.names.lock().relations.keys().cloned().collect()
@@ -41,7 +51,10 @@ impl UdrSession {
     /// The tables and views that a namespace had when the session last looked.
     pub fn relations(&self, namespace: &str) -> Vec<String> {
         let names = self.names.lock();
-        names.relations.get(namespace).map_or_else(Vec::new, |r| r.keys().cloned().collect())
+        names
+            .relations
+            .get(namespace)
+            .map_or_else(Vec::new, |r| r.keys().cloned().collect())
     }
 
     /// Whether the namespace was there when the session last looked.
@@ -51,7 +64,12 @@ impl UdrSession {
 
     /// What a table or view was when the session last looked.
     pub(crate) fn known_kind(&self, namespace: &str, name: &str) -> Option<RelationKind> {
-        self.names.lock().relations.get(namespace)?.get(name).copied()
+        self.names
+            .lock()
+            .relations
+            .get(namespace)?
+            .get(name)
+            .copied()
     }
 
     /// Takes over the names of a state, unless they are those it has.
@@ -78,6 +96,14 @@ impl UdrSession {
         Ok(())
     }
 
+    /// Looks up the names again after a change. They only help: what was done is done.
+    pub(super) async fn names_changed(&self) {
+        self.forget_names();
+        if let Err(error) = self.refresh_names().await {
+            tracing::debug!(%error, "the names of the state could not be read");
+        }
+    }
+
     /// Notes that the names may have changed.
     pub(super) fn forget_names(&self) {
         let mut names = self.names.lock();
@@ -91,5 +117,8 @@ async fn relations_of(
     namespace: &NamespaceName,
 ) -> Result<BTreeMap<String, RelationKind>> {
     let relations = snapshot.relations(namespace).await?;
-    Ok(relations.into_iter().map(|(name, kind)| (name.as_str().to_owned(), kind)).collect())
+    Ok(relations
+        .into_iter()
+        .map(|(name, kind)| (name.as_str().to_owned(), kind))
+        .collect())
 }

@@ -43,7 +43,9 @@ impl StatementPin {
         };
         let cell = Arc::clone(self.states.lock().entry(key.clone()).or_default());
         let source = if key.is_none() { &Source::Tip } else { source };
-        cell.get_or_try_init(|| session.pinned(source)).await.cloned()
+        cell.get_or_try_init(|| session.pinned(source))
+            .await
+            .cloned()
     }
 }
 

@@ -28,13 +28,16 @@ pub(super) enum Slot {
     /// A statement has it.
     Busy(TransactionStatus),
     /// It waits for the next statement.
-    Open(Box<Open>),
+    Open(Open),
 }
 
 /// An open transaction.
 pub(super) enum Open {
-    Writing(Transaction),
-    Reading { id: TransactionId, snapshot: Snapshot },
+    Writing(Box<Transaction>),
+    Reading {
+        id: TransactionId,
+        snapshot: Snapshot,
+    },
 }
 
 /// Where a statement that was planned on a state writes to.
@@ -65,14 +68,15 @@ impl Slot {
         match self {
             Self::Idle => Ok(None),
             Self::Busy(_) => Err(busy()),
-            Self::Open(open) => Ok(Some(match open.as_ref() {
+            Self::Open(open) => Ok(Some(match open {
                 Open::Writing(transaction) => Pinned {
                     snapshot: transaction.snapshot(),
                     transaction: Some(transaction.id()),
                 },
-                Open::Reading { id, snapshot } => {
-                    Pinned { snapshot: snapshot.clone(), transaction: Some(*id) }
-                }
+                Open::Reading { id, snapshot } => Pinned {
+                    snapshot: snapshot.clone(),
+                    transaction: Some(*id),
+                },
             })),
         }
     }
@@ -90,7 +94,7 @@ impl Slot {
         match self {
             Self::Idle => Err(no_transaction()),
             Self::Busy(_) => Err(busy()),
-            Self::Open(open) => match open.as_mut() {
+            Self::Open(open) => match open {
                 Open::Writing(transaction) => Ok(transaction),
                 Open::Reading { .. } => Err(read_only()),
             },
@@ -130,25 +134,30 @@ impl UdrSession {
         let nested = "a transaction is open already";
         self.refuse_in_transaction(nested)?;
         if options.as_of.is_some() && !options.read_only {
-            return Err(Error::invalid("a transaction that reads an older state is read only")
-                .with_hint("BEGIN READ ONLY AS OF '…'"));
+            return Err(
+                Error::invalid("a transaction that reads an older state is read only")
+                    .with_hint("BEGIN READ ONLY AS OF '…'"),
+            );
         }
         let open = if options.read_only {
             let snapshot = match &options.as_of {
                 Some(revision) => self.snapshot_at(revision).await?,
                 None => self.snapshot().await?,
             };
-            Open::Reading { id: self.repository.env().transaction_id(), snapshot }
+            Open::Reading {
+                id: self.repository.env().transaction_id(),
+                snapshot,
+            }
         } else {
             self.refuse_pinned()?;
             let branch = self.branch();
             let mut transaction = self.repository.begin(&branch).await?;
             self.sign(&mut transaction);
-            Open::Writing(transaction)
+            Open::Writing(Box::new(transaction))
         };
         let mut state = self.state.lock();
         super::refuse_open(&state, nested)?;
-        state.transaction = Slot::Open(Box::new(open));
+        state.transaction = Slot::Open(open);
         Ok(())
     }
 
@@ -175,12 +184,14 @@ impl UdrSession {
                 Slot::Open(open) => open,
             }
         };
-        let Open::Writing(mut transaction) = *open else { return Ok(None) };
+        let Open::Writing(mut transaction) = open else {
+            return Ok(None);
+        };
         if let Some(message) = message {
             transaction.set_message(message);
         }
         let committed = published(transaction.commit().await?);
-        self.forget_names();
+        self.names_changed().await;
         committed
     }
 
@@ -189,7 +200,6 @@ impl UdrSession {
     /// # Errors
     ///
     /// `Invalid` if none is open, or while a statement is changing it.
-    #[expect(clippy::unused_async, reason = "the other ends of a transaction wait, too")]
     pub async fn rollback(&self) -> Result<()> {
         {
             let mut state = self.state.lock();
@@ -199,7 +209,7 @@ impl UdrSession {
                 Slot::Open(_) => state.transaction = Slot::Idle,
             }
         }
-        self.forget_names();
+        self.names_changed().await;
         Ok(())
     }
 
@@ -251,7 +261,7 @@ impl UdrSession {
         if let Some(mut taken) = self.take(None)? {
             let done = change(taken.transaction()?).await?;
             taken.keep();
-            self.forget_names();
+            self.names_changed().await;
             return Ok(done);
         }
         let branch = self.branch();
@@ -259,7 +269,7 @@ impl UdrSession {
         self.sign(&mut transaction);
         let done = change(&mut transaction).await?;
         published(transaction.commit().await?)?;
-        self.forget_names();
+        self.names_changed().await;
         Ok(done)
     }
 
@@ -273,10 +283,16 @@ impl UdrSession {
         if let Some(id) = pinned.transaction {
             let mut state = self.state.lock();
             let transaction = state.transaction.writing()?;
-            return same_transaction(transaction.id(), Some(id))
-                .map(|()| WriteTarget::Open { id, epoch: transaction.epoch() });
+            return same_transaction(transaction.id(), Some(id)).map(|()| WriteTarget::Open {
+                id,
+                epoch: transaction.epoch(),
+            });
         }
-        let branch = pinned.snapshot.branch().cloned().unwrap_or_else(|| self.branch());
+        let branch = pinned
+            .snapshot
+            .branch()
+            .cloned()
+            .unwrap_or_else(|| self.branch());
         let mut transaction = self.repository.begin_at(&branch, &pinned.snapshot).await?;
         self.sign(&mut transaction);
         Ok(WriteTarget::Own(Box::new(transaction)))
@@ -354,16 +370,18 @@ impl UdrSession {
         {
             return Err(other_transaction());
         }
-        let Some(status) = state.transaction.status() else { return Ok(None) };
+        let Some(status) = state.transaction.status() else {
+            return Ok(None);
+        };
         match std::mem::replace(&mut state.transaction, Slot::Busy(status)) {
-            Slot::Open(open) => match *open {
+            Slot::Open(open) => match open {
                 Open::Writing(transaction) => Ok(Some(Taken {
                     session: self,
                     before: Some(transaction.clone()),
                     transaction: Some(transaction),
                 })),
                 reading @ Open::Reading { .. } => {
-                    state.transaction = Slot::Open(Box::new(reading));
+                    state.transaction = Slot::Open(reading);
                     Err(read_only())
                 }
             },
@@ -378,13 +396,15 @@ impl UdrSession {
 /// A transaction that a statement has taken out of its session.
 struct Taken<'a> {
     session: &'a UdrSession,
-    before: Option<Transaction>,
-    transaction: Option<Transaction>,
+    before: Option<Box<Transaction>>,
+    transaction: Option<Box<Transaction>>,
 }
 
 impl Taken<'_> {
     fn transaction(&mut self) -> Result<&mut Transaction> {
-        self.transaction.as_mut().ok_or_else(|| Error::internal("a transaction was lost"))
+        self.transaction
+            .as_deref_mut()
+            .ok_or_else(|| Error::internal("a transaction was lost"))
     }
 
     /// Ends the statement with its changes kept.
@@ -396,8 +416,7 @@ impl Taken<'_> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         if let Some(transaction) = self.before.take() {
-            self.session.state.lock().transaction =
-                Slot::Open(Box::new(Open::Writing(transaction)));
+            self.session.state.lock().transaction = Slot::Open(Open::Writing(transaction));
         }
     }
 }
@@ -411,7 +430,11 @@ fn published(outcome: CommitOutcome) -> Result<Option<Committed>> {
 }
 
 fn same_transaction(open: TransactionId, expected: Option<TransactionId>) -> Result<()> {
-    if Some(open) == expected { Ok(()) } else { Err(other_transaction()) }
+    if Some(open) == expected {
+        Ok(())
+    } else {
+        Err(other_transaction())
+    }
 }
 
 fn no_transaction() -> Error {

@@ -39,7 +39,9 @@ impl TablePredicate {
     ) -> Option<Self> {
         let df_schema = DFSchema::try_from(Arc::clone(arrow_schema)).ok()?;
         let usable = |filter: &&Expr| {
-            state.create_physical_expr((*filter).clone(), &df_schema).is_ok()
+            state
+                .create_physical_expr((*filter).clone(), &df_schema)
+                .is_ok()
         };
         let filter = conjunction(filters.iter().filter(usable).cloned())?;
         let filter = state.create_physical_expr(filter, &df_schema).ok()?;
@@ -58,7 +60,11 @@ impl TablePredicate {
             .filter(|field| field.ty.has_bounds())
             .map(|field| (field.name.clone(), field.id))
             .collect::<HashMap<_, _>>();
-        Some(Self { predicate, fields: by_name.values().copied().collect(), by_name })
+        Some(Self {
+            predicate,
+            fields: by_name.values().copied().collect(),
+            by_name,
+        })
     }
 }
 
@@ -75,7 +81,10 @@ impl Prune for TablePredicate {
 
     fn keep(&self, containers: &Containers) -> Result<Vec<bool>> {
         self.predicate
-            .prune(&ContainerStatistics { containers, by_name: &self.by_name })
+            .prune(&ContainerStatistics {
+                containers,
+                by_name: &self.by_name,
+            })
             .map_err(into_udr)
     }
 }

@@ -62,7 +62,10 @@ impl UdrTable {
 
     /// The same table, read at the state of a statement.
     pub(crate) fn pinned(&self, pin: Arc<StatementPin>) -> Self {
-        Self { pin: Some(pin), ..self.clone() }
+        Self {
+            pin: Some(pin),
+            ..self.clone()
+        }
     }
 
     /// The table at the statement's state, and that state.
@@ -92,10 +95,12 @@ impl UdrTable {
     fn refuse_fixed(&self) -> Result<()> {
         match self.source.key() {
             None => Ok(()),
-            Some(revision) => Err(Error::invalid("only the session's own branch can be written")
-                .with("table", &self.path)
-                .with("revision", revision)
-                .with_hint("USE BRANCH switches to another branch")),
+            Some(revision) => Err(
+                Error::invalid("only the session's own branch can be written")
+                    .with("table", &self.path)
+                    .with("revision", revision)
+                    .with_hint("USE BRANCH switches to another branch"),
+            ),
         }
     }
 
@@ -112,7 +117,11 @@ impl UdrTable {
         }
         let (pinned, table) = self.resolve().await?;
         let target = self.session.write_target(&pinned).await?;
-        let spec = FileSpec { session: Arc::clone(&self.session), table, epoch: target.epoch() };
+        let spec = FileSpec {
+            session: Arc::clone(&self.session),
+            table,
+            epoch: target.epoch(),
+        };
         Ok(UdrStageExec::plan(input, spec, op, target))
     }
 

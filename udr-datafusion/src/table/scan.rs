@@ -7,9 +7,7 @@ use datafusion::catalog::Session;
 use datafusion::common::config::TableParquetOptions;
 use datafusion::common::{Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{
-    FileGroup, FileScanConfigBuilder, ParquetSource,
-};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DataFusionResult;
@@ -47,9 +45,14 @@ impl Scan<'_> {
         let whole = plan.files.len() as u64 == plan.files_total;
         let files = enough(plan.files, self.limit);
         if files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(project_schema(&schema, self.projection)?)));
+            return Ok(Arc::new(EmptyExec::new(project_schema(
+                &schema,
+                self.projection,
+            )?)));
         }
-        let statistics = self.statistics(&schema, &files, whole).map_err(to_datafusion)?;
+        let statistics = self
+            .statistics(&schema, &files, whole)
+            .map_err(to_datafusion)?;
         let groups = self.groups(&schema, files, state.config().target_partitions());
         // Columns are matched by name, which holds as long as none can be renamed; a rename needs
         // an adapter that matches the `PARQUET:field_id` of both schemas.
@@ -60,17 +63,16 @@ impl Scan<'_> {
         let source = ParquetSource::new(TableSchema::from(schema))
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(DataFileReaderFactory::new(
+                self.table,
                 self.session.repository().store().clone(),
-                self.table.id(),
                 Arc::clone(self.session.footers()),
             )));
-        let config =
-            FileScanConfigBuilder::new(self.session.store_url().clone(), Arc::new(source))
-                .with_file_groups(groups.map_err(to_datafusion)?)
-                .with_statistics(statistics)
-                .with_limit(self.limit)
-                .with_projection_indices(self.projection.cloned())?
-                .build();
+        let config = FileScanConfigBuilder::new(self.session.store_url().clone(), Arc::new(source))
+            .with_file_groups(groups.map_err(to_datafusion)?)
+            .with_statistics(statistics)
+            .with_limit(self.limit)
+            .with_projection_indices(self.projection.cloned())?
+            .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 
@@ -88,7 +90,13 @@ impl Scan<'_> {
         }
         if whole {
             let columns = table.column_stats();
-            return statistics(table.schema(), schema, table.rows(), table.bytes(), &columns);
+            return statistics(
+                table.schema(),
+                schema,
+                table.rows(),
+                table.bytes(),
+                &columns,
+            );
         }
         of_files(table.schema(), schema, files.iter().map(AsRef::as_ref))
     }
@@ -114,7 +122,10 @@ impl Scan<'_> {
                 group.push(file);
             }
         }
-        Ok(groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect())
+        Ok(groups
+            .into_iter()
+            .map(|(_, files)| FileGroup::new(files))
+            .collect())
     }
 
     fn partitioned_file(

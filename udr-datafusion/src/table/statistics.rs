@@ -64,10 +64,16 @@ pub(super) fn of_files<'a>(
 
 fn column(stats: &ColumnStats, data_type: &arrow::datatypes::DataType) -> Result<ColumnStatistics> {
     let bound = |bound: Option<&Bound>| -> Result<Precision<ScalarValue>> {
-        let Some(bound) = bound else { return Ok(Precision::Absent) };
+        let Some(bound) = bound else {
+            return Ok(Precision::Absent);
+        };
         let array = Value::array(data_type, [Some(&bound.value)])?;
         let value = ScalarValue::try_from_array(&array, 0).map_err(into_udr)?;
-        Ok(if bound.exact { Precision::Exact(value) } else { Precision::Inexact(value) })
+        Ok(if bound.exact {
+            Precision::Exact(value)
+        } else {
+            Precision::Inexact(value)
+        })
     };
     Ok(ColumnStatistics {
         null_count: stats.null_count.map_or(Precision::Absent, exact),

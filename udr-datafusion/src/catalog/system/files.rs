@@ -52,16 +52,24 @@ pub(super) async fn files_batch(
         .map(|file| statistics(table.schema(), file))
         .collect::<Result<Vec<_>>>()?;
     let count = |of: fn(&DataFile) -> u64| -> ArrayRef {
-        Arc::new(UInt64Array::from_iter_values(files.iter().map(|file| of(file))))
+        Arc::new(UInt64Array::from_iter_values(
+            files.iter().map(|file| of(file)),
+        ))
     };
     let text = |of: fn(&DataFile) -> String| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(files.iter().map(|file| of(file))))
+        Arc::new(StringArray::from_iter_values(
+            files.iter().map(|file| of(file)),
+        ))
     };
-    let added = files.iter().map(|file| (file.added_at > 0).then_some(file.added_at));
+    let added = files
+        .iter()
+        .map(|file| (file.added_at > 0).then_some(file.added_at));
     let columns: Vec<ArrayRef> = vec![
         text(|file| file.id.to_string()),
         text(|file| file.object.digest.to_hex()),
-        Arc::new(UInt32Array::from_iter_values(files.iter().map(|file| file.object.epoch.0))),
+        Arc::new(UInt32Array::from_iter_values(
+            files.iter().map(|file| file.object.epoch.0),
+        )),
         count(|file| file.rows),
         count(|file| file.object.bytes),
         Arc::new(added.collect::<UInt64Array>()),
@@ -84,21 +92,28 @@ pub(super) async fn manifests_batch(
     let digests = manifests.iter().map(|m| m.object.digest.to_hex());
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(digests)),
-        Arc::new(UInt8Array::from_iter_values(manifests.iter().map(|m| m.level))),
+        Arc::new(UInt8Array::from_iter_values(
+            manifests.iter().map(|m| m.level),
+        )),
         count(|m| m.files),
         count(|m| m.rows),
         count(|m| m.data_bytes),
         count(|m| m.object.bytes),
     ];
-    RecordBatch::try_new(manifests_schema(), columns)
-        .map_err(|error| Error::internal("the manifests do not fit their schema").with_source(error))
+    RecordBatch::try_new(manifests_schema(), columns).map_err(|error| {
+        Error::internal("the manifests do not fit their schema").with_source(error)
+    })
 }
 
 fn statistics(schema: &TableSchema, file: &DataFile) -> Result<String> {
     let by_name = schema
         .fields()
         .iter()
-        .filter_map(|field| file.columns.get(&field.id).map(|stats| (&field.name, stats)))
+        .filter_map(|field| {
+            file.columns
+                .get(&field.id)
+                .map(|stats| (&field.name, stats))
+        })
         .collect::<std::collections::BTreeMap<_, _>>();
     serde_json::to_string(&by_name)
         .map_err(|error| Error::internal("statistics cannot be shown").with_source(error))

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, ListBuilder, StringBuilder, StringArray, UInt64Array};
+use arrow::array::{ArrayRef, ListBuilder, StringArray, StringBuilder, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use udr_core::LogEntry;
 use udr_core::id::Version;
 use udr_core::name::RefName;
-use udr_core::LogEntry;
 use udr_core::{Error, Result};
 
 use super::{time_field, times};
@@ -45,8 +45,11 @@ pub(crate) async fn log_batch(
     limit: Option<usize>,
 ) -> Result<RecordBatch> {
     let entries = entries(session, branch, newest, limit, |_| true).await?;
-    let mut parents = ListBuilder::new(StringBuilder::new())
-        .with_field(Field::new("item", DataType::Utf8, false));
+    let mut parents = ListBuilder::new(StringBuilder::new()).with_field(Field::new(
+        "item",
+        DataType::Utf8,
+        false,
+    ));
     for entry in &entries {
         for parent in &entry.commit.parents {
             parents.values().append_value(parent.id().to_hex());
@@ -57,7 +60,9 @@ pub(crate) async fn log_batch(
         Arc::new(StringArray::from_iter_values(entries.iter().map(of)))
     };
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(UInt64Array::from_iter_values(entries.iter().map(|e| e.version.0))),
+        Arc::new(UInt64Array::from_iter_values(
+            entries.iter().map(|e| e.version.0),
+        )),
         text(|e| e.reference.id().to_hex()),
         Arc::new(parents.finish()),
         text(|e| e.commit.author.clone()),

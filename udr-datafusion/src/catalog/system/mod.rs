@@ -81,7 +81,11 @@ impl TableMetadata {
 /// A column of times.
 pub(crate) fn time_field(name: &str) -> Field {
     let zone = Some(Arc::from("UTC"));
-    Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, zone), false)
+    Field::new(
+        name,
+        DataType::Timestamp(TimeUnit::Microsecond, zone),
+        false,
+    )
 }
 
 /// The values of a [`time_field`].

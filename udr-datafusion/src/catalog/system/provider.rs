@@ -14,9 +14,11 @@ use udr_core::name::RelationPath;
 use udr_core::snapshot::TableSnapshot;
 use udr_core::{Error, Result};
 
-use super::super::provider::refuse_ddl;
 use super::super::Scope;
-use super::table_history::{history_batch, history_schema, place, snapshots_batch, snapshots_schema};
+use super::super::provider::refuse_ddl;
+use super::table_history::{
+    history_batch, history_schema, place, snapshots_batch, snapshots_schema,
+};
 use super::{
     SystemTable, TableMetadata, branches_batch, files, log_batch, log_schema, refs_schema,
     tags_batch,
@@ -41,11 +43,16 @@ impl SystemSchema {
 #[async_trait]
 impl SchemaProvider for SystemSchema {
     fn table_names(&self) -> Vec<String> {
-        SystemTable::ALL.map(|table| table.as_str().to_owned()).to_vec()
+        SystemTable::ALL
+            .map(|table| table.as_str().to_owned())
+            .to_vec()
     }
 
     async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
-        let Some(table) = SystemTable::ALL.into_iter().find(|table| table.as_str() == name) else {
+        let Some(table) = SystemTable::ALL
+            .into_iter()
+            .find(|table| table.as_str() == name)
+        else {
             let names = SystemTable::ALL.map(SystemTable::as_str);
             let error = Error::not_found("no such system table").with("name", name);
             let error = match nearest(name, names) {
@@ -63,7 +70,9 @@ impl SchemaProvider for SystemSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        SystemTable::ALL.into_iter().any(|table| table.as_str() == name)
+        SystemTable::ALL
+            .into_iter()
+            .any(|table| table.as_str() == name)
     }
 
     fn register_table(
@@ -75,7 +84,9 @@ impl SchemaProvider for SystemSchema {
     }
 
     fn deregister_table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
-        Err(to_datafusion(Error::invalid("a system table cannot be dropped").with("name", name)))
+        Err(to_datafusion(
+            Error::invalid("a system table cannot be dropped").with("name", name),
+        ))
     }
 }
 
@@ -91,7 +102,11 @@ pub(crate) struct MetadataTable {
 #[derive(Debug, Clone)]
 enum What {
     System(SystemTable),
-    Table { kind: TableMetadata, path: RelationPath, id: TableId },
+    Table {
+        kind: TableMetadata,
+        path: RelationPath,
+        id: TableId,
+    },
 }
 
 impl MetadataTable {
@@ -102,13 +117,25 @@ impl MetadataTable {
         table: &TableSnapshot,
         kind: TableMetadata,
     ) -> Self {
-        let what = What::Table { kind, path: table.path().clone(), id: table.id() };
-        Self { session, source: scope.source.clone(), what, pin: None }
+        let what = What::Table {
+            kind,
+            path: table.path().clone(),
+            id: table.id(),
+        };
+        Self {
+            session,
+            source: scope.source.clone(),
+            what,
+            pin: None,
+        }
     }
 
     /// The same table, read at the state of a statement.
     pub(crate) fn pinned(&self, pin: Arc<StatementPin>) -> Self {
-        Self { pin: Some(pin), ..self.clone() }
+        Self {
+            pin: Some(pin),
+            ..self.clone()
+        }
     }
 
     fn name(&self) -> String {

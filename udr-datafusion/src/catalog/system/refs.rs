@@ -32,7 +32,9 @@ pub(crate) fn refs_schema() -> SchemaRef {
 /// Those of reading the store.
 pub(crate) async fn branches_batch(session: &UdrSession) -> Result<RecordBatch> {
     let current = session.branch();
-    refs_batch(session.repository().branches().await?, |head| head.name == current)
+    refs_batch(session.repository().branches().await?, |head| {
+        head.name == current
+    })
 }
 
 /// The tags by name.
@@ -47,11 +49,19 @@ pub(crate) async fn tags_batch(session: &UdrSession) -> Result<RecordBatch> {
 fn refs_batch(mut heads: Vec<RefHead>, current: impl Fn(&RefHead) -> bool) -> Result<RecordBatch> {
     heads.sort_by(|a, b| a.name.cmp(&b.name));
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(heads.iter().map(|h| h.name.to_string()))),
-        Arc::new(UInt64Array::from_iter_values(heads.iter().map(|h| h.version.0))),
-        Arc::new(StringArray::from_iter_values(heads.iter().map(|h| h.commit.id().to_hex()))),
+        Arc::new(StringArray::from_iter_values(
+            heads.iter().map(|h| h.name.to_string()),
+        )),
+        Arc::new(UInt64Array::from_iter_values(
+            heads.iter().map(|h| h.version.0),
+        )),
+        Arc::new(StringArray::from_iter_values(
+            heads.iter().map(|h| h.commit.id().to_hex()),
+        )),
         Arc::new(times(heads.iter().map(|h| h.moved_at))),
-        Arc::new(BooleanArray::from_iter(heads.iter().map(|h| Some(current(h))))),
+        Arc::new(BooleanArray::from_iter(
+            heads.iter().map(|h| Some(current(h))),
+        )),
     ];
     RecordBatch::try_new(refs_schema(), columns)
         .map_err(|error| Error::internal("the refs do not fit their schema").with_source(error))

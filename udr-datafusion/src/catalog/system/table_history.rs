@@ -5,11 +5,11 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{ArrayRef, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use udr_core::LogEntry;
 use udr_core::format::{Change, TableChange};
 use udr_core::id::{TableId, Version};
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
-use udr_core::LogEntry;
 use udr_core::snapshot::Snapshot;
 use udr_core::{Error, Result};
 
@@ -62,12 +62,16 @@ pub(crate) async fn history_batch(
 ) -> Result<RecordBatch> {
     let (_, changes) = changes(session, snapshot, table, limit).await?;
     let count = |of: fn(&TableChange) -> u64| -> ArrayRef {
-        Arc::new(UInt64Array::from_iter_values(changes.iter().map(|(_, change)| of(change))))
+        Arc::new(UInt64Array::from_iter_values(
+            changes.iter().map(|(_, change)| of(change)),
+        ))
     };
     let columns: Vec<ArrayRef> = vec![
         versions(&changes),
         text(&changes, |entry, _| entry.reference.id().to_hex()),
-        Arc::new(times(changes.iter().map(|(entry, _)| entry.commit.committed_at))),
+        Arc::new(times(
+            changes.iter().map(|(entry, _)| entry.commit.committed_at),
+        )),
         text(&changes, |entry, _| entry.commit.author.clone()),
         text(&changes, |entry, _| entry.commit.message.clone()),
         text(&changes, |_, change| operation(change)),
@@ -102,21 +106,31 @@ pub(super) async fn snapshots_batch(
         });
     }
     let size = |of: fn(&(u64, u64, u64)) -> u64| -> ArrayRef {
-        Arc::new(sizes.iter().map(|size| size.as_ref().map(of)).collect::<UInt64Array>())
+        Arc::new(
+            sizes
+                .iter()
+                .map(|size| size.as_ref().map(of))
+                .collect::<UInt64Array>(),
+        )
     };
-    let parents = changes.iter().map(|(entry, _)| entry.commit.parents.first().map(|p| p.id().to_hex()));
+    let parents = changes
+        .iter()
+        .map(|(entry, _)| entry.commit.parents.first().map(|p| p.id().to_hex()));
     let columns: Vec<ArrayRef> = vec![
         versions(&changes),
         text(&changes, |entry, _| entry.reference.id().to_hex()),
         Arc::new(parents.collect::<StringArray>()),
-        Arc::new(times(changes.iter().map(|(entry, _)| entry.commit.committed_at))),
+        Arc::new(times(
+            changes.iter().map(|(entry, _)| entry.commit.committed_at),
+        )),
         text(&changes, |_, change| operation(change)),
         size(|(rows, _, _)| *rows),
         size(|(_, files, _)| *files),
         size(|(_, _, bytes)| *bytes),
     ];
-    RecordBatch::try_new(snapshots_schema(), columns)
-        .map_err(|error| Error::internal("the snapshots do not fit their schema").with_source(error))
+    RecordBatch::try_new(snapshots_schema(), columns).map_err(|error| {
+        Error::internal("the snapshots do not fit their schema").with_source(error)
+    })
 }
 
 type Changes = Vec<(LogEntry, TableChange)>;
@@ -135,7 +149,10 @@ async fn changes(
         })
     };
     let found = entries(session, &branch, newest, limit, |entry| of(entry).is_some()).await?;
-    let changes = found.into_iter().filter_map(|entry| of(&entry).map(|c| (entry, c))).collect();
+    let changes = found
+        .into_iter()
+        .filter_map(|entry| of(&entry).map(|c| (entry, c)))
+        .collect();
     Ok((branch, changes))
 }
 
@@ -148,13 +165,22 @@ pub(crate) fn place(session: &UdrSession, snapshot: &Snapshot) -> (RefName, Opti
 }
 
 fn operation(change: &TableChange) -> String {
-    change.operations.iter().map(|operation| operation.as_str()).collect::<Vec<_>>().join(", ")
+    change
+        .operations
+        .iter()
+        .map(|operation| operation.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn versions(changes: &Changes) -> ArrayRef {
-    Arc::new(UInt64Array::from_iter_values(changes.iter().map(|(entry, _)| entry.version.0)))
+    Arc::new(UInt64Array::from_iter_values(
+        changes.iter().map(|(entry, _)| entry.version.0),
+    ))
 }
 
 fn text(changes: &Changes, of: fn(&LogEntry, &TableChange) -> String) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(changes.iter().map(|(entry, change)| of(entry, change))))
+    Arc::new(StringArray::from_iter_values(
+        changes.iter().map(|(entry, change)| of(entry, change)),
+    ))
 }
