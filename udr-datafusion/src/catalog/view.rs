@@ -107,19 +107,15 @@ fn check_query(plan: &LogicalPlan, path: &RelationPath) -> Result<()> {
     let mut commands = false;
     plan.apply_with_subqueries(|node| {
         commands |= CommandTable::is_scanned_by(node);
-<<<<<<< HEAD
         node.apply_expressions(|expr| {
             commands |= expr.exists(|expr| Ok(has_effects(expr)))?;
             Ok(TreeNodeRecursion::Continue)
         })?;
-        Ok(if commands { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-=======
         Ok(if commands {
             TreeNodeRecursion::Stop
         } else {
             TreeNodeRecursion::Continue
         })
->>>>>>> engine
     })
     .map_err(into_udr)?;
     if commands {
