@@ -12,5 +12,6 @@ pub mod env;
 pub mod error;
 pub mod id;
 pub mod name;
+pub mod store;
 
 pub use error::{Error, ErrorKind, Result};
