@@ -33,7 +33,10 @@ enum Clock {
 impl Env {
     /// The system's clock and randomness.
     pub fn system() -> Self {
-        Self { clock: Clock::System, rng: Arc::new(Mutex::new(rand::make_rng())) }
+        Self {
+            clock: Clock::System,
+            rng: Arc::new(Mutex::new(rand::make_rng())),
+        }
     }
 
     /// A clock that starts at `start` and moves one millisecond each time it is read, and
@@ -93,6 +96,8 @@ impl fmt::Debug for Env {
             Clock::System => "system",
             Clock::Manual(_) => "manual",
         };
-        f.debug_struct("Env").field("clock", &clock).finish_non_exhaustive()
+        f.debug_struct("Env")
+            .field("clock", &clock)
+            .finish_non_exhaustive()
     }
 }

@@ -159,7 +159,11 @@ impl Error {
 
     /// The value of a variable added by [`Error::with`].
     pub fn context(&self, key: &str) -> Option<&str> {
-        self.inner.context.iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_str())
+        self.inner
+            .context
+            .iter()
+            .find(|(k, _)| *k == key)
+            .map(|(_, v)| v.as_str())
     }
 
     /// What the person can do about it.
@@ -196,7 +200,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.inner.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+        self.inner
+            .source
+            .as_deref()
+            .map(|e| e as &(dyn StdError + 'static))
     }
 }
 
@@ -211,7 +218,11 @@ pub fn printable(text: &str) -> String {
     }
     text.chars()
         .flat_map(|c| {
-            if unsafe_char(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }
+            if unsafe_char(c) {
+                c.escape_unicode().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
         })
         .collect()
 }
@@ -221,7 +232,12 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let limit = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()
-        .map(|c| (strsim::damerau_levenshtein(&name.to_lowercase(), &c.to_lowercase()), c))
+        .map(|c| {
+            (
+                strsim::damerau_levenshtein(&name.to_lowercase(), &c.to_lowercase()),
+                c,
+            )
+        })
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, c)| c)
@@ -241,7 +257,10 @@ mod tests {
             error.to_string(),
             "no such branch: branch=`de\\u{202e}v`; did you mean `dev`?"
         );
-        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("boom"));
+        assert_eq!(
+            error.source().map(ToString::to_string).as_deref(),
+            Some("boom")
+        );
     }
 
     #[test]

@@ -70,9 +70,11 @@ impl FromStr for Digest {
         if s.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(Error::invalid("digest is not lowercase").with("digest", s));
         }
-        blake3::Hash::from_hex(s)
-            .map(Self::from)
-            .map_err(|e| Error::invalid("not a digest").with("digest", s).with_source(e))
+        blake3::Hash::from_hex(s).map(Self::from).map_err(|e| {
+            Error::invalid("not a digest")
+                .with("digest", s)
+                .with_source(e)
+        })
     }
 }
 

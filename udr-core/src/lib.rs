@@ -10,6 +10,7 @@
 
 pub mod env;
 pub mod error;
+pub mod format;
 pub mod id;
 pub mod name;
 pub mod store;

@@ -22,7 +22,8 @@ const SEGMENT_BYTES_MAX: usize = 128;
 const REF_SEGMENTS_MAX: usize = 8;
 
 fn check_segment(what: &'static str, name: &str, segment: &str) -> Result<()> {
-    let refuse = |why: &str| Err(Error::invalid(format!("invalid {what} name, {why}")).with("name", name));
+    let refuse =
+        |why: &str| Err(Error::invalid(format!("invalid {what} name, {why}")).with("name", name));
     if segment.is_empty() {
         return refuse("it has an empty part");
     }
@@ -188,7 +189,10 @@ impl RelationPath {
     ///
     /// `Invalid` if one breaks the grammar.
     pub fn parse(namespace: &str, name: &str) -> Result<Self> {
-        Ok(Self::new(NamespaceName::new(namespace)?, RelationName::new(name)?))
+        Ok(Self::new(
+            NamespaceName::new(namespace)?,
+            RelationName::new(name)?,
+        ))
     }
 }
 
@@ -212,13 +216,46 @@ mod tests {
     fn hostile_names_are_refused() {
         let long = "x".repeat(129);
         for name in [
-            "", ".", "..", "a/../b", "/a", "a/", "a//b", "a\0b", "a\nb", "a b", "\u{0430}bc", "e\u{301}",
-            "a\u{202e}b", "C:\\x", "a%2Fb", ".hidden", "trailing.", "x.json", "x.LOCK", "-x", "42",
-            "a..b", "a/b/c/d/e/f/g/h/i", long.as_str(), "~", "a@b", "a$b",
+            "",
+            ".",
+            "..",
+            "a/../b",
+            "/a",
+            "a/",
+            "a//b",
+            "a\0b",
+            "a\nb",
+            "a b",
+            "\u{0430}bc",
+            "e\u{301}",
+            "a\u{202e}b",
+            "C:\\x",
+            "a%2Fb",
+            ".hidden",
+            "trailing.",
+            "x.json",
+            "x.LOCK",
+            "-x",
+            "42",
+            "a..b",
+            "a/b/c/d/e/f/g/h/i",
+            long.as_str(),
+            "~",
+            "a@b",
+            "a$b",
         ] {
             assert!(RefName::new(name).is_err(), "{name:?} was accepted");
         }
-        for name in ["", "..", "a/b", "a@b", "a$b", "a b", "\u{0430}", long.as_str()] {
+        for name in [
+            "",
+            "..",
+            "a/b",
+            "a@b",
+            "a$b",
+            "a b",
+            "\u{0430}",
+            long.as_str(),
+        ] {
             assert!(RelationName::new(name).is_err(), "{name:?} was accepted");
         }
     }

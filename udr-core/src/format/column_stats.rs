@@ -1,0 +1,100 @@
+//! What is known of a column's values in a file, a manifest or a table (invariant 5).
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Value;
+use crate::id::FieldId;
+
+/// A limit that no value passes. NULLs have no part in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bound {
+    /// The limit.
+    pub value: Value,
+    /// Whether a row has exactly this value. False where it was truncated or widened.
+    pub exact: bool,
+}
+
+/// Statistics of one column; whatever is absent is unknown, and nothing present is wrong.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnStats {
+    /// No value is less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<Bound>,
+    /// No value is greater.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<Bound>,
+    /// How many rows are NULL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null_count: Option<u64>,
+}
+
+impl ColumnStats {
+    /// What is known of the rows of both; `rows` are those that `self` and `other` describe.
+    ///
+    /// A side whose rows are all NULL has no bounds and does not widen the other's.
+    #[must_use]
+    pub fn union(&self, rows: u64, other: &Self, other_rows: u64) -> Self {
+        let all_null = |stats: &Self, rows: u64| stats.null_count == Some(rows);
+        let (lower, upper) = if all_null(self, rows) {
+            (other.lower.clone(), other.upper.clone())
+        } else if all_null(other, other_rows) {
+            (self.lower.clone(), self.upper.clone())
+        } else {
+            (
+                pick(self.lower.as_ref(), other.lower.as_ref(), Ordering::Less),
+                pick(self.upper.as_ref(), other.upper.as_ref(), Ordering::Greater),
+            )
+        };
+        let null_count = match (self.null_count, other.null_count) {
+            (Some(a), Some(b)) => a.checked_add(b),
+            _ => None,
+        };
+        Self {
+            lower,
+            upper,
+            null_count,
+        }
+    }
+}
+
+/// The outer of two bounds, if both are known and comparable.
+fn pick(a: Option<&Bound>, b: Option<&Bound>, outer: Ordering) -> Option<Bound> {
+    let (a, b) = (a?, b?);
+    let order = a.value.compare(&b.value)?;
+    Some(match order {
+        Ordering::Equal => Bound {
+            value: a.value.clone(),
+            exact: a.exact || b.exact,
+        },
+        order if order == outer => a.clone(),
+        _ => b.clone(),
+    })
+}
+
+/// The statistics of several parts together; a column that a part says nothing of is left out.
+pub fn merge_column_stats<'a>(
+    parts: impl IntoIterator<Item = (u64, &'a BTreeMap<FieldId, ColumnStats>)>,
+) -> BTreeMap<FieldId, ColumnStats> {
+    let mut parts = parts.into_iter().filter(|(rows, _)| *rows > 0);
+    let Some((mut rows, first)) = parts.next() else {
+        return BTreeMap::new();
+    };
+    let mut merged = first.clone();
+    for (more, columns) in parts {
+        merged = merged
+            .into_iter()
+            .filter_map(|(id, stats)| {
+                columns
+                    .get(&id)
+                    .map(|other| (id, stats.union(rows, other, more)))
+            })
+            .collect();
+        rows += more;
+    }
+    merged
+}

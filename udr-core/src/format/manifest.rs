@@ -1,0 +1,584 @@
+//! Manifests: the tree that lists a table's data files with their statistics.
+//!
+//! A leaf (level 0) has a row for each data file, an inner manifest a row for each manifest below.
+//! They are Parquet, so that statistics are typed and a table's own metadata can be queried like
+//! any table. Columns: what identifies the entry, then for each column of the table
+//! `c<field id>.lower`, `.upper`, `.exact` (bit 0: lower, bit 1: upper) and `.nulls`, each absent
+//! where no entry has it.
+
+mod columns;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, UInt32Array, UInt64Array,
+};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{
+    DataType, Field as ArrowField, Schema as ArrowSchema, UInt32Type, UInt64Type,
+};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use self::columns::StatColumns;
+use super::envelope::FORMAT_VERSION;
+use super::{ColumnStats, DataFile, ObjectRef, Schema, merge_column_stats};
+use crate::error::{Error, Result};
+use crate::id::{Digest, Epoch, FieldId, FileId};
+
+/// Names a manifest, with what its rows add up to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestRef {
+    /// The manifest.
+    pub object: ObjectRef,
+    /// 0 for a leaf; else one more than the manifests below.
+    pub level: u8,
+    /// Rows of the manifest.
+    pub entries: u32,
+    /// Data files below it.
+    pub files: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Their bytes.
+    pub data_bytes: u64,
+    /// Statistics over them.
+    pub columns: BTreeMap<FieldId, ColumnStats>,
+}
+
+/// A decoded manifest.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    level: u8,
+    batch: RecordBatch,
+    schema: Schema,
+}
+
+/// What is known of several files, or several manifests, as columns.
+#[derive(Debug, Clone)]
+pub struct Containers {
+    rows: UInt64Array,
+    bounds: BTreeMap<FieldId, Bounds>,
+}
+
+/// Bounds of one column in several containers; NULL is unknown.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Lower bounds, of the column's type.
+    pub lower: ArrayRef,
+    /// Upper bounds, of the column's type.
+    pub upper: ArrayRef,
+    /// How many rows are NULL.
+    pub null_count: UInt64Array,
+}
+
+impl Containers {
+    /// The statistics of `parts` (rows, by column) for the columns in `fields`.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if a statistic does not fit the type of its column.
+    pub fn new(
+        schema: &Schema,
+        fields: &BTreeSet<FieldId>,
+        parts: &[(u64, &BTreeMap<FieldId, ColumnStats>)],
+    ) -> Result<Self> {
+        let mut bounds = BTreeMap::new();
+        for id in fields {
+            let Some(field) = schema.field_by_id(*id).filter(|f| f.ty.has_bounds()) else {
+                continue;
+            };
+            let stats = || parts.iter().map(|(_, columns)| columns.get(id));
+            let data_type = field.ty.to_arrow();
+            let lower = super::Value::array(
+                &data_type,
+                stats().map(|s| s.and_then(|s| s.lower.as_ref()).map(|b| &b.value)),
+            )?;
+            let upper = super::Value::array(
+                &data_type,
+                stats().map(|s| s.and_then(|s| s.upper.as_ref()).map(|b| &b.value)),
+            )?;
+            let null_count = stats().map(|s| s.and_then(|s| s.null_count)).collect();
+            bounds.insert(
+                *id,
+                Bounds {
+                    lower,
+                    upper,
+                    null_count,
+                },
+            );
+        }
+        Ok(Self {
+            rows: parts.iter().map(|(rows, _)| Some(*rows)).collect(),
+            bounds,
+        })
+    }
+
+    /// How many containers there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Rows of each.
+    pub fn rows(&self) -> &UInt64Array {
+        &self.rows
+    }
+
+    /// Bounds of a column; `None` if its type has none.
+    pub fn bounds(&self, field: FieldId) -> Option<&Bounds> {
+        self.bounds.get(&field)
+    }
+}
+
+impl ManifestRef {
+    fn of(
+        bytes: &[u8],
+        epoch: Epoch,
+        level: u8,
+        entries: usize,
+        totals: (u64, u64, u64),
+        columns: BTreeMap<FieldId, ColumnStats>,
+    ) -> Result<Self> {
+        let (files, rows, data_bytes) = totals;
+        let entries = u32::try_from(entries)
+            .map_err(|e| Error::internal("a manifest has too many entries").with_source(e))?;
+        let object = ObjectRef::of(epoch, bytes);
+        Ok(Self {
+            object,
+            level,
+            entries,
+            files,
+            rows,
+            data_bytes,
+            columns,
+        })
+    }
+}
+
+impl Manifest {
+    /// The most rows of a manifest.
+    pub const ENTRIES_MAX: usize = 4_096;
+    /// The most levels of a tree: enough for more files than can be counted.
+    const LEVEL_MAX: u8 = 8;
+
+    /// Encodes a leaf for `files`, which are not empty.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if an entry does not validate.
+    pub fn encode_files(
+        schema: &Schema,
+        epoch: Epoch,
+        files: &[Arc<DataFile>],
+    ) -> Result<(ManifestRef, Bytes)> {
+        for file in files {
+            file.validate()?;
+        }
+        let mut columns = identity_columns(files.iter().map(|f| &f.object))?;
+        columns.push((
+            "file_id",
+            fixed(files.iter().map(|f| f.id.as_bytes().as_slice()), 16)?,
+        ));
+        columns.push((
+            "footer_bytes",
+            Arc::new(UInt32Array::from_iter_values(
+                files.iter().map(|f| f.footer_bytes),
+            )),
+        ));
+        columns.push((
+            "footer_digest",
+            fixed(
+                files.iter().map(|f| f.footer_digest.as_bytes().as_slice()),
+                32,
+            )?,
+        ));
+        columns.push(("rows", uint64(files.iter().map(|f| f.rows))));
+        columns.push(("added_at", uint64(files.iter().map(|f| f.added_at))));
+        let stats = files.iter().map(|f| &f.columns).collect::<Vec<_>>();
+        let bytes = write(schema, 0, columns, &stats)?;
+        let merged = merge_column_stats(files.iter().map(|f| (f.rows, &f.columns)));
+        let totals = (
+            files.len() as u64,
+            files.iter().map(|f| f.rows).sum(),
+            files.iter().map(|f| f.object.bytes).sum(),
+        );
+        Ok((
+            ManifestRef::of(&bytes, epoch, 0, files.len(), totals, merged)?,
+            bytes,
+        ))
+    }
+
+    /// Encodes an inner manifest over `children`, which are of one level and not empty.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` if the tree would get too deep.
+    pub fn encode_manifests(
+        schema: &Schema,
+        epoch: Epoch,
+        children: &[ManifestRef],
+    ) -> Result<(ManifestRef, Bytes)> {
+        let level = children.iter().map(|c| c.level).max().unwrap_or(0) + 1;
+        if level > Self::LEVEL_MAX || children.iter().any(|c| c.level + 1 != level) {
+            return Err(Error::internal("a manifest tree is out of balance").with("level", level));
+        }
+        let mut columns = identity_columns(children.iter().map(|c| &c.object))?;
+        let entries = UInt32Array::from_iter_values(children.iter().map(|c| c.entries));
+        columns.push(("entries", Arc::new(entries)));
+        columns.push(("files", uint64(children.iter().map(|c| c.files))));
+        columns.push(("rows", uint64(children.iter().map(|c| c.rows))));
+        columns.push(("data_bytes", uint64(children.iter().map(|c| c.data_bytes))));
+        let stats = children.iter().map(|c| &c.columns).collect::<Vec<_>>();
+        let bytes = write(schema, level, columns, &stats)?;
+        let merged = merge_column_stats(children.iter().map(|c| (c.rows, &c.columns)));
+        let totals = (
+            children.iter().map(|c| c.files).sum(),
+            children.iter().map(|c| c.rows).sum(),
+            children.iter().map(|c| c.data_bytes).sum(),
+        );
+        Ok((
+            ManifestRef::of(&bytes, epoch, level, children.len(), totals, merged)?,
+            bytes,
+        ))
+    }
+
+    /// Decodes the manifest that `expected` names; the digest of `bytes` has been checked.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if it is not a manifest or not what `expected` says, `Unsupported` if a newer
+    /// version wrote it.
+    pub fn decode(schema: &Schema, bytes: Bytes, expected: &ManifestRef) -> Result<Self> {
+        let corrupt =
+            |why: &str| Error::corrupt(why.to_owned()).with("manifest", expected.object.digest);
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+            .map_err(|e| corrupt("a manifest is not Parquet").with_source(e))?;
+        let level = check_header(reader.metadata().file_metadata().key_value_metadata())
+            .map_err(|e| e.with("manifest", expected.object.digest))?;
+        let rows = usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
+        if level != expected.level
+            || rows != expected.entries as usize
+            || rows == 0
+            || rows > Self::ENTRIES_MAX
+        {
+            return Err(corrupt("a manifest is not what its reference says"));
+        }
+        let arrow_schema = Arc::clone(reader.schema());
+        let batches = reader
+            .with_batch_size(Self::ENTRIES_MAX)
+            .build()
+            .and_then(|r| r.collect::<Result<Vec<_>, _>>().map_err(Into::into))
+            .map_err(|e| corrupt("a manifest cannot be read").with_source(e))?;
+        let batch = concat_batches(&arrow_schema, &batches)
+            .map_err(|e| corrupt("a manifest cannot be read").with_source(e))?;
+        columns::check(&batch, level, schema)?;
+        let manifest = Self {
+            level,
+            batch,
+            schema: schema.clone(),
+        };
+        manifest.check_totals(expected)?;
+        Ok(manifest)
+    }
+
+    /// How many rows it has.
+    pub fn len(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// Whether it has no rows, which no stored manifest has.
+    pub fn is_empty(&self) -> bool {
+        self.batch.num_rows() == 0
+    }
+
+    /// 0 for a leaf.
+    pub fn level(&self) -> u8 {
+        self.level
+    }
+
+    /// The statistics of its entries for the columns in `fields`.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if a statistic does not fit the type of its column.
+    pub fn containers(&self, fields: &BTreeSet<FieldId>) -> Result<Containers> {
+        let rows = self.uint64("rows")?;
+        let stats = StatColumns::new(&self.batch);
+        let parts = (0..self.len())
+            .map(|row| stats.row(row, Some(fields)))
+            .collect::<Vec<_>>();
+        let parts = parts
+            .iter()
+            .enumerate()
+            .map(|(i, p)| (rows.value(i), p))
+            .collect::<Vec<_>>();
+        Containers::new(&self.schema, fields, &parts)
+    }
+
+    /// The data files in the given rows of a leaf.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if an entry does not validate.
+    pub fn files(&self, rows: impl IntoIterator<Item = usize>) -> Result<Vec<DataFile>> {
+        let objects = Objects::new(self)?;
+        let (ids, footers) = (self.fixed("file_id")?, self.fixed("footer_digest")?);
+        let footer_bytes = self.uint32("footer_bytes")?;
+        let (counts, added_at) = (self.uint64("rows")?, self.uint64("added_at")?);
+        let stats = StatColumns::new(&self.batch);
+        rows.into_iter()
+            .map(|row| {
+                let file = DataFile {
+                    id: FileId::from_uuid(Uuid::from_slice(ids.value(row)).map_err(wrong_size)?),
+                    object: objects.row(row)?,
+                    footer_bytes: footer_bytes.value(row),
+                    footer_digest: digest(footers.value(row))?,
+                    rows: counts.value(row),
+                    columns: stats.row(row, None),
+                    added_at: added_at.value(row),
+                };
+                file.validate()?;
+                Ok(file)
+            })
+            .collect()
+    }
+
+    /// The manifests in the given rows of an inner manifest.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if an entry cannot be read.
+    pub fn manifests(&self, rows: impl IntoIterator<Item = usize>) -> Result<Vec<ManifestRef>> {
+        let objects = Objects::new(self)?;
+        let entries = self.uint32("entries")?;
+        let (files, counts) = (self.uint64("files")?, self.uint64("rows")?);
+        let data_bytes = self.uint64("data_bytes")?;
+        let stats = StatColumns::new(&self.batch);
+        rows.into_iter()
+            .map(|row| {
+                Ok(ManifestRef {
+                    object: objects.row(row)?,
+                    level: self.level - 1,
+                    entries: entries.value(row),
+                    files: files.value(row),
+                    rows: counts.value(row),
+                    data_bytes: data_bytes.value(row),
+                    columns: stats.row(row, None),
+                })
+            })
+            .collect()
+    }
+
+    fn check_totals(&self, expected: &ManifestRef) -> Result<()> {
+        let sum = |name: &str| -> Result<Option<u64>> {
+            let values = self.uint64(name)?;
+            Ok(values
+                .values()
+                .iter()
+                .try_fold(0u64, |total, v| total.checked_add(*v)))
+        };
+        let (files, bytes) = if self.level == 0 {
+            (Some(self.len() as u64), sum("bytes")?)
+        } else {
+            (sum("files")?, sum("data_bytes")?)
+        };
+        if sum("rows")? != Some(expected.rows)
+            || files != Some(expected.files)
+            || bytes != Some(expected.data_bytes)
+        {
+            return Err(
+                Error::corrupt("the rows of a manifest do not add up to its reference")
+                    .with("manifest", expected.object.digest),
+            );
+        }
+        Ok(())
+    }
+
+    fn column(&self, name: &str) -> Result<&ArrayRef> {
+        self.batch
+            .column_by_name(name)
+            .ok_or_else(|| Error::corrupt("a manifest lacks a column").with("column", name))
+    }
+
+    fn uint64(&self, name: &str) -> Result<&UInt64Array> {
+        self.column(name)?
+            .as_primitive_opt::<UInt64Type>()
+            .ok_or_else(|| columns::mistyped(name))
+    }
+
+    fn uint32(&self, name: &str) -> Result<&UInt32Array> {
+        self.column(name)?
+            .as_primitive_opt::<UInt32Type>()
+            .ok_or_else(|| columns::mistyped(name))
+    }
+
+    fn fixed(&self, name: &str) -> Result<&FixedSizeBinaryArray> {
+        self.column(name)?
+            .as_fixed_size_binary_opt()
+            .ok_or_else(|| columns::mistyped(name))
+    }
+}
+
+struct Objects<'a> {
+    digests: &'a FixedSizeBinaryArray,
+    epochs: &'a UInt32Array,
+    bytes: &'a UInt64Array,
+}
+
+impl<'a> Objects<'a> {
+    fn new(manifest: &'a Manifest) -> Result<Self> {
+        Ok(Self {
+            digests: manifest.fixed("digest")?,
+            epochs: manifest.uint32("epoch")?,
+            bytes: manifest.uint64("bytes")?,
+        })
+    }
+
+    fn row(&self, row: usize) -> Result<ObjectRef> {
+        Ok(ObjectRef {
+            digest: digest(self.digests.value(row))?,
+            epoch: Epoch(self.epochs.value(row)),
+            bytes: self.bytes.value(row),
+        })
+    }
+}
+
+fn digest(bytes: &[u8]) -> Result<Digest> {
+    <[u8; 32]>::try_from(bytes)
+        .map(Digest::from_bytes)
+        .map_err(wrong_size)
+}
+
+fn wrong_size(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::corrupt("an id in a manifest has a wrong size").with_source(source)
+}
+
+fn uint64(values: impl Iterator<Item = u64>) -> ArrayRef {
+    Arc::new(UInt64Array::from_iter_values(values))
+}
+
+fn fixed<'a>(values: impl Iterator<Item = &'a [u8]>, size: i32) -> Result<ArrayRef> {
+    let array = FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.map(Some), size)
+        .map_err(|e| Error::internal("an id has a wrong size").with_source(e))?;
+    Ok(Arc::new(array))
+}
+
+fn identity_columns<'a>(
+    objects: impl Iterator<Item = &'a ObjectRef> + Clone,
+) -> Result<Vec<(&'static str, ArrayRef)>> {
+    let epochs = UInt32Array::from_iter_values(objects.clone().map(|o| o.epoch.0));
+    Ok(vec![
+        (
+            "digest",
+            fixed(objects.clone().map(|o| o.digest.as_bytes().as_slice()), 32)?,
+        ),
+        ("epoch", Arc::new(epochs)),
+        ("bytes", uint64(objects.map(|o| o.bytes))),
+    ])
+}
+
+fn write(
+    schema: &Schema,
+    level: u8,
+    identity: Vec<(&'static str, ArrayRef)>,
+    stats: &[&BTreeMap<FieldId, ColumnStats>],
+) -> Result<Bytes> {
+    let mut fields = Vec::new();
+    let mut arrays = Vec::new();
+    for (name, array) in identity {
+        fields.push(ArrowField::new(name, array.data_type().clone(), false));
+        arrays.push(array);
+    }
+    for (name, array) in columns::build(schema, stats)? {
+        fields.push(ArrowField::new(name, array.data_type().clone(), true));
+        arrays.push(array);
+    }
+    let internal = |e: parquet::errors::ParquetError| {
+        Error::internal("cannot encode a manifest").with_source(e)
+    };
+    let arrow_schema = Arc::new(ArrowSchema::new(fields));
+    let batch = RecordBatch::try_new(Arc::clone(&arrow_schema), arrays)
+        .map_err(|e| Error::internal("cannot encode a manifest").with_source(e))?;
+    // Small manifests are the common case of small commits: compression would only cost time.
+    let compression = if stats.len() < 32 {
+        Compression::UNCOMPRESSED
+    } else {
+        Compression::ZSTD(ZstdLevel::default())
+    };
+    let header = vec![
+        KeyValue::new("udr.kind".to_owned(), "manifest".to_owned()),
+        KeyValue::new("udr.format".to_owned(), FORMAT_VERSION.to_string()),
+        KeyValue::new("udr.level".to_owned(), level.to_string()),
+    ];
+    let properties = WriterProperties::builder()
+        .set_created_by("udr".to_owned())
+        .set_compression(compression)
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
+        .set_key_value_metadata(Some(header))
+        .build();
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties)
+        .with_skip_arrow_metadata(true);
+    let mut writer =
+        ArrowWriter::try_new_with_options(Vec::new(), arrow_schema, options).map_err(internal)?;
+    writer.write(&batch).map_err(internal)?;
+    writer.into_inner().map(Bytes::from).map_err(internal)
+}
+
+fn check_header(metadata: Option<&Vec<KeyValue>>) -> Result<u8> {
+    let value = |key: &str| {
+        metadata
+            .into_iter()
+            .flatten()
+            .find(|kv| kv.key == key)
+            .and_then(|kv| kv.value.as_deref())
+    };
+    if value("udr.kind") != Some("manifest") {
+        return Err(Error::corrupt("a Parquet file is not a manifest"));
+    }
+    match value("udr.format").and_then(|v| v.parse::<u32>().ok()) {
+        Some(format) if format > FORMAT_VERSION => {
+            return Err(Error::unsupported("written by a newer version of UDR")
+                .with("format", format)
+                .with("supported", FORMAT_VERSION)
+                .with_hint("open it with a newer build"));
+        }
+        Some(_) => {}
+        None => return Err(Error::corrupt("a manifest has no format version")),
+    }
+    value("udr.level")
+        .and_then(|v| v.parse().ok())
+        .filter(|level| *level <= Manifest::LEVEL_MAX)
+        .ok_or_else(|| Error::corrupt("a manifest has no valid level"))
+}
+
+/// The type in which a manifest stores bounds of a column: by kind of value, so that reading them
+/// needs no hint of the column's own type.
+fn storage_type(ty: &DataType) -> DataType {
+    match ty {
+        DataType::Boolean => DataType::Boolean,
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
+            DataType::UInt64
+        }
+        DataType::Float32 | DataType::Float64 => DataType::Float64,
+        DataType::Decimal128(precision, scale) => DataType::Decimal128(*precision, *scale),
+        DataType::Utf8View => DataType::Utf8View,
+        DataType::BinaryView | DataType::FixedSizeBinary(_) => DataType::BinaryView,
+        _ => DataType::Int64,
+    }
+}

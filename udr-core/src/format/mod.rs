@@ -1,0 +1,37 @@
+//! The stored types: pure and synchronous, without I/O (layer L1).
+//!
+//! In: values to store, or bytes whose digest has been checked. Out: bytes, or values that have
+//! been validated. Called by every layer above; `docs/format.md` is the specification.
+
+mod column_stats;
+mod commit;
+mod data_file;
+mod envelope;
+mod manifest;
+mod object_ref;
+mod ref_record;
+mod repository_file;
+mod root;
+mod schema;
+mod table_state;
+mod types;
+mod value;
+
+pub use column_stats::{Bound, ColumnStats, merge_column_stats};
+pub use commit::{Change, Commit, CommitRef, RelationOperation, TableChange, TableOperation};
+pub use data_file::DataFile;
+pub use envelope::{Stored, decode, encode};
+pub use manifest::{Bounds, Containers, Manifest, ManifestRef};
+pub use object_ref::ObjectRef;
+pub use ref_record::{BranchPoint, RecordKind, RefRecord};
+pub use repository_file::RepositoryFile;
+pub use root::{
+    Entry, KeyEntry, KeyLog, KeyPage, Namespace, NamespacePage, PageRef, Relations, Root, View,
+};
+pub use schema::{Field, Schema};
+pub use table_state::TableState;
+pub use types::Type;
+pub use value::Value;
+
+#[cfg(test)]
+mod tests;

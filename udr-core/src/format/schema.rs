@@ -1,0 +1,255 @@
+//! The columns of a table, identified by field ids that are never reused (invariant 7).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::{
+    DataType, Field as ArrowField, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit,
+};
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
+use serde::{Deserialize, Serialize};
+
+use super::Type;
+use crate::error::{Error, Result};
+use crate::id::FieldId;
+
+/// The most columns a table has, nested ones included.
+const FIELDS_MAX: usize = 10_000;
+/// How deep columns nest.
+const DEPTH_MAX: usize = 32;
+/// The most bytes a column name has.
+const NAME_BYTES_MAX: usize = 1_024;
+
+/// The columns of a table, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schema {
+    fields: Vec<Field>,
+    /// The largest field id ever given out in this table.
+    last_field_id: FieldId,
+}
+
+/// One column, or one part of a nested column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Field {
+    /// What identifies it in data files and statistics.
+    pub id: FieldId,
+    /// What users call it.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub ty: Type,
+    /// Whether NULL is allowed.
+    pub nullable: bool,
+    /// The SQL expression that stands in where an INSERT leaves the column out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+}
+
+impl Field {
+    /// The arrow field that engines see, with the field id in its metadata.
+    pub fn to_arrow(&self) -> ArrowField {
+        ArrowField::new(&self.name, self.ty.to_arrow(), self.nullable).with_metadata(HashMap::from(
+            [(PARQUET_FIELD_ID_META_KEY.to_owned(), self.id.to_string())],
+        ))
+    }
+}
+
+impl Schema {
+    /// Takes the columns of an arrow schema and gives them field ids from 1 on, depth first.
+    ///
+    /// Arrow types that are layouts of one logical type become that type: all string layouts
+    /// `String`, all binary layouts `Binary`, all list layouts `List`, dictionaries their values.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for types that cannot be stored, `Invalid` for empty or repeated names.
+    pub fn from_arrow(schema: &ArrowSchema) -> Result<Self> {
+        let mut last = FieldId(0);
+        let fields = schema
+            .fields()
+            .iter()
+            .map(|field| from_arrow_field(field, &mut last, 0))
+            .collect::<Result<Vec<_>>>()?;
+        let schema = Self {
+            fields,
+            last_field_id: last,
+        };
+        schema.check(&Error::invalid)?;
+        Ok(schema)
+    }
+
+    /// Sets the SQL text of defaults by column name.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if a column does not exist.
+    pub fn with_defaults(mut self, defaults: BTreeMap<String, String>) -> Result<Self> {
+        for (name, sql) in defaults {
+            match self.fields.iter_mut().find(|field| field.name == name) {
+                Some(field) => field.default = Some(sql),
+                None => return Err(Error::not_found("no such column").with("column", name)),
+            }
+        }
+        Ok(self)
+    }
+
+    /// The columns, in order.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// The column called `name`.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The column with this id.
+    pub fn field_by_id(&self, id: FieldId) -> Option<&Field> {
+        self.fields.iter().find(|field| field.id == id)
+    }
+
+    /// The arrow schema that engines see: field ids in every field's metadata, strings and
+    /// binaries as views.
+    pub fn to_arrow(&self) -> SchemaRef {
+        let fields = self.fields.iter().map(Field::to_arrow).collect::<Fields>();
+        Arc::new(ArrowSchema::new(fields))
+    }
+
+    /// Checks ids, names and depth.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt`, saying what is wrong.
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.check(&Error::corrupt)
+    }
+
+    fn check(&self, error: &dyn Fn(String) -> Error) -> Result<()> {
+        let mut ids = BTreeSet::new();
+        check_fields(&self.fields.iter().collect::<Vec<_>>(), &mut ids, 0, error)?;
+        if ids.len() > FIELDS_MAX {
+            return Err(error("a table has more than 10,000 columns".to_owned()));
+        }
+        if ids.first().is_some_and(|id| id.0 < 1)
+            || ids.last().is_some_and(|id| *id > self.last_field_id)
+        {
+            return Err(error("a field id is out of range".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn check_fields(
+    fields: &[&Field],
+    ids: &mut BTreeSet<FieldId>,
+    depth: usize,
+    error: &dyn Fn(String) -> Error,
+) -> Result<()> {
+    if depth > DEPTH_MAX {
+        return Err(error("columns nest too deep".to_owned()));
+    }
+    let mut names = BTreeSet::new();
+    for field in fields {
+        if field.name.is_empty() || field.name.len() > NAME_BYTES_MAX {
+            return Err(error(
+                "a column name is empty or longer than 1,024 bytes".to_owned(),
+            ));
+        }
+        if !names.insert(field.name.as_str()) {
+            return Err(error("two columns have one name".to_owned()).with("column", &field.name));
+        }
+        if !ids.insert(field.id) {
+            return Err(error("two columns have one field id".to_owned()).with("id", field.id));
+        }
+        check_fields(&field.ty.children(), ids, depth + 1, error)?;
+    }
+    Ok(())
+}
+
+fn from_arrow_field(field: &ArrowField, last: &mut FieldId, depth: usize) -> Result<Field> {
+    if depth > DEPTH_MAX {
+        return Err(Error::unsupported("columns nest too deep").with("column", field.name()));
+    }
+    *last = FieldId(last.0 + 1);
+    let id = *last;
+    let ty = from_arrow_type(field.name(), field.data_type(), last, depth)?;
+    Ok(Field {
+        id,
+        name: field.name().clone(),
+        ty,
+        nullable: field.is_nullable(),
+        default: None,
+    })
+}
+
+fn from_arrow_type(
+    name: &str,
+    data_type: &DataType,
+    last: &mut FieldId,
+    depth: usize,
+) -> Result<Type> {
+    let mut nested = |field: &ArrowField| from_arrow_field(field, last, depth + 1).map(Box::new);
+    Ok(match data_type {
+        DataType::Boolean => Type::Boolean,
+        DataType::Int8 => Type::Int8,
+        DataType::Int16 => Type::Int16,
+        DataType::Int32 => Type::Int32,
+        DataType::Int64 => Type::Int64,
+        DataType::UInt8 => Type::UInt8,
+        DataType::UInt16 => Type::UInt16,
+        DataType::UInt32 => Type::UInt32,
+        DataType::UInt64 => Type::UInt64,
+        DataType::Float16 => Type::Float16,
+        DataType::Float32 => Type::Float32,
+        DataType::Float64 => Type::Float64,
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale) => Type::Decimal128 {
+            precision: *precision,
+            scale: *scale,
+        },
+        DataType::Decimal256(precision, scale) => Type::Decimal256 {
+            precision: *precision,
+            scale: *scale,
+        },
+        DataType::Date32 => Type::Date32,
+        DataType::Date64 => Type::Date64,
+        DataType::Time32(unit @ (TimeUnit::Second | TimeUnit::Millisecond)) => Type::Time32(*unit),
+        DataType::Time64(unit @ (TimeUnit::Microsecond | TimeUnit::Nanosecond)) => {
+            Type::Time64(*unit)
+        }
+        DataType::Timestamp(unit, zone) => Type::Timestamp(*unit, zone.clone()),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Type::String,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Type::Binary,
+        DataType::FixedSizeBinary(size) => Type::FixedBinary(*size),
+        DataType::List(element)
+        | DataType::LargeList(element)
+        | DataType::ListView(element)
+        | DataType::LargeListView(element) => Type::List(nested(element)?),
+        DataType::FixedSizeList(element, size) => Type::FixedList(nested(element)?, *size),
+        DataType::Struct(fields) if !fields.is_empty() => Type::Struct(
+            fields
+                .iter()
+                .map(|field| nested(field).map(|f| *f))
+                .collect::<Result<_>>()?,
+        ),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) if fields.len() == 2 => Type::Map {
+                key: nested(&fields[0])?,
+                value: nested(&fields[1])?,
+            },
+            _ => return Err(unsupported(name, data_type)),
+        },
+        DataType::Dictionary(_, values) => from_arrow_type(name, values, last, depth)?,
+        _ => return Err(unsupported(name, data_type)),
+    })
+}
+
+fn unsupported(name: &str, data_type: &DataType) -> Error {
+    Error::unsupported("a column type cannot be stored")
+        .with("column", name)
+        .with("type", data_type)
+        .with_hint("cast the column to a type that can")
+}

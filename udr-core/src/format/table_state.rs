@@ -1,0 +1,77 @@
+//! One table at one commit: its schema and the top of its manifest tree.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ColumnStats, ManifestRef, Schema, Stored, merge_column_stats};
+use crate::error::{Error, Result};
+use crate::id::{FieldId, TableId};
+
+/// One table at one commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableState {
+    /// Which table.
+    pub id: TableId,
+    /// Its columns.
+    pub schema: Schema,
+    /// Rows in all data files.
+    pub rows: u64,
+    /// Bytes of all data files.
+    pub bytes: u64,
+    /// How many data files there are.
+    pub files: u64,
+    /// The top of the manifest tree, oldest data first.
+    pub manifests: Vec<ManifestRef>,
+    /// Settings of the table.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+}
+
+impl TableState {
+    /// The most references at the top of the manifest tree.
+    pub const MANIFESTS_MAX: usize = 64;
+
+    /// A table without rows.
+    pub fn empty(id: TableId, schema: Schema) -> Self {
+        Self {
+            id,
+            schema,
+            rows: 0,
+            bytes: 0,
+            files: 0,
+            manifests: Vec::new(),
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// What is known of each column over all rows.
+    pub fn column_stats(&self) -> BTreeMap<FieldId, ColumnStats> {
+        merge_column_stats(self.manifests.iter().map(|m| (m.rows, &m.columns)))
+    }
+}
+
+impl Stored for TableState {
+    const KIND: &'static str = "table_state";
+
+    fn validate(&self) -> Result<()> {
+        let refuse = |why: &str| Err(Error::corrupt(why.to_owned()).with("table", self.id));
+        self.schema.validate()?;
+        if self.manifests.len() > Self::MANIFESTS_MAX {
+            return refuse("a table has too many manifests at the top");
+        }
+        let sum = |part: fn(&ManifestRef) -> u64| {
+            self.manifests
+                .iter()
+                .try_fold(0u64, |total, m| total.checked_add(part(m)))
+        };
+        if sum(|m| m.rows) != Some(self.rows)
+            || sum(|m| m.data_bytes) != Some(self.bytes)
+            || sum(|m| m.files) != Some(self.files)
+        {
+            return refuse("the sizes of a table are not those of its manifests");
+        }
+        Ok(())
+    }
+}

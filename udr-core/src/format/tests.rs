@@ -1,0 +1,219 @@
+//! Tests of the stored types.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field as ArrowField, Schema as ArrowSchema, TimeUnit};
+
+use super::*;
+use crate::error::ErrorKind;
+use crate::id::{Digest, Epoch, FieldId, FileId, RepositoryId};
+
+fn schema() -> Schema {
+    let point = DataType::Struct(
+        vec![
+            ArrowField::new("x", DataType::Float64, true),
+            ArrowField::new("y", DataType::Int8, false),
+        ]
+        .into(),
+    );
+    Schema::from_arrow(&ArrowSchema::new(vec![
+        ArrowField::new("id", DataType::Int64, false),
+        ArrowField::new("name", DataType::LargeUtf8, true),
+        ArrowField::new(
+            "at",
+            DataType::Timestamp(TimeUnit::Second, Some("UTC".into())),
+            true,
+        ),
+        ArrowField::new("day", DataType::Date32, true),
+        ArrowField::new("price", DataType::Decimal128(10, 2), true),
+        ArrowField::new("ratio", DataType::Float32, true),
+        ArrowField::new("point", point, true),
+        ArrowField::new("raw", DataType::Binary, true),
+        ArrowField::new("small", DataType::UInt8, true),
+        ArrowField::new("flag", DataType::Boolean, true),
+    ]))
+    .unwrap()
+}
+
+fn id_of(schema: &Schema, name: &str) -> FieldId {
+    schema.field(name).unwrap().id
+}
+
+fn stats(lower: Value, upper: Value) -> ColumnStats {
+    ColumnStats {
+        lower: Some(Bound {
+            value: lower,
+            exact: true,
+        }),
+        upper: Some(Bound {
+            value: upper,
+            exact: false,
+        }),
+        null_count: Some(1),
+    }
+}
+
+fn file(n: u8) -> Arc<DataFile> {
+    let schema = schema();
+    let n64 = i64::from(n);
+    let columns = BTreeMap::from([
+        (
+            id_of(&schema, "id"),
+            stats(Value::Int(n64), Value::Int(n64 + 9)),
+        ),
+        (
+            id_of(&schema, "name"),
+            stats(Value::String("a".into()), Value::String("é".into())),
+        ),
+        (id_of(&schema, "at"), stats(Value::Int(0), Value::Int(n64))),
+        (
+            id_of(&schema, "day"),
+            stats(Value::Int(-1), Value::Int(n64)),
+        ),
+        (
+            id_of(&schema, "price"),
+            stats(Value::Decimal(-5), Value::Decimal(5)),
+        ),
+        (
+            id_of(&schema, "ratio"),
+            stats(Value::Float(f64::NEG_INFINITY), Value::Float(0.5)),
+        ),
+        (
+            id_of(&schema, "point"),
+            ColumnStats {
+                null_count: Some(2),
+                ..ColumnStats::default()
+            },
+        ),
+        (
+            id_of(&schema, "raw"),
+            stats(Value::Binary(vec![0]), Value::Binary(vec![255, 1])),
+        ),
+        (
+            id_of(&schema, "small"),
+            stats(Value::UInt(0), Value::UInt(255)),
+        ),
+        (
+            id_of(&schema, "flag"),
+            stats(Value::Bool(false), Value::Bool(true)),
+        ),
+    ]);
+    Arc::new(DataFile {
+        id: FileId::from_uuid(uuid::Uuid::from_u128(n.into())),
+        object: ObjectRef {
+            digest: Digest::of(&[n]),
+            epoch: Epoch(0),
+            bytes: 1000,
+        },
+        footer_bytes: 100,
+        footer_digest: Digest::of(b"footer"),
+        rows: 10,
+        columns,
+        added_at: 3,
+    })
+}
+
+#[test]
+fn a_schema_survives_json_and_numbers_nested_fields() {
+    let schema = schema();
+    let json = serde_json::to_string(&schema).unwrap();
+    assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), schema);
+    assert!(json.contains("\"timestamp(s,UTC)\""), "{json}");
+    assert_eq!(id_of(&schema, "raw"), FieldId(10));
+    assert_eq!(schema.to_arrow().field(1).data_type(), &DataType::Utf8View);
+}
+
+#[test]
+fn a_manifest_gives_back_its_files() {
+    let files = (0..100).map(file).collect::<Vec<_>>();
+    let (reference, bytes) = Manifest::encode_files(&schema(), Epoch(0), &files).unwrap();
+    assert_eq!(
+        (reference.files, reference.rows, reference.data_bytes),
+        (100, 1000, 100_000)
+    );
+    let manifest = Manifest::decode(&schema(), bytes.clone(), &reference).unwrap();
+    let decoded = manifest.files(0..100).unwrap();
+    assert!(decoded.iter().eq(files.iter().map(AsRef::as_ref)));
+    let again = Manifest::encode_files(&schema(), Epoch(0), &files).unwrap();
+    assert_eq!(
+        again.1, bytes,
+        "equal entries must have equal bytes (invariant 1)"
+    );
+}
+
+#[test]
+fn an_inner_manifest_gives_back_its_manifests_with_aggregated_bounds() {
+    let schema = schema();
+    let (a, _) = Manifest::encode_files(&schema, Epoch(0), &[file(1), file(2)]).unwrap();
+    let (b, _) = Manifest::encode_files(&schema, Epoch(0), &[file(7)]).unwrap();
+    let children = [a, b];
+    let (inner, bytes) = Manifest::encode_manifests(&schema, Epoch(0), &children).unwrap();
+    let id = id_of(&schema, "id");
+    assert_eq!(
+        inner.columns[&id].lower.as_ref().unwrap().value,
+        Value::Int(1)
+    );
+    assert_eq!(
+        inner.columns[&id].upper.as_ref().unwrap().value,
+        Value::Int(16)
+    );
+    assert_eq!(inner.columns[&id].null_count, Some(3));
+    let manifest = Manifest::decode(&schema, bytes, &inner).unwrap();
+    assert_eq!(manifest.manifests(0..2).unwrap(), children);
+}
+
+#[test]
+fn containers_have_bounds_in_the_column_type() {
+    let schema = schema();
+    let (reference, bytes) =
+        Manifest::encode_files(&schema, Epoch(0), &[file(1), file(2)]).unwrap();
+    let manifest = Manifest::decode(&schema, bytes, &reference).unwrap();
+    let all = schema
+        .fields()
+        .iter()
+        .map(|f| f.id)
+        .collect::<BTreeSet<_>>();
+    let containers = manifest.containers(&all).unwrap();
+    for field in schema.fields().iter().filter(|f| f.ty.has_bounds()) {
+        let bounds = containers.bounds(field.id).unwrap();
+        assert_eq!(bounds.lower.data_type(), &field.ty.to_arrow());
+        assert_eq!(bounds.upper.null_count(), 0);
+    }
+}
+
+#[test]
+fn an_all_null_part_does_not_take_bounds_away() {
+    let known = stats(Value::Int(1), Value::Int(2));
+    let nulls = ColumnStats {
+        null_count: Some(4),
+        ..ColumnStats::default()
+    };
+    let unknown = ColumnStats::default();
+    assert_eq!(nulls.union(4, &known, 3).lower, known.lower);
+    assert_eq!(known.union(3, &nulls, 4).null_count, Some(5));
+    assert_eq!(known.union(3, &unknown, 4), ColumnStats::default());
+}
+
+#[test]
+fn a_newer_format_is_unsupported_and_anything_else_corrupt() {
+    let file = RepositoryFile {
+        id: RepositoryId::from_uuid(uuid::Uuid::nil()),
+        features: Vec::new(),
+        created_at: 0,
+    };
+    let bytes = encode(&file).unwrap();
+    assert_eq!(decode::<RepositoryFile>(&bytes).unwrap(), file);
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let newer = text.replace("\"format\":1", "\"format\":2");
+    let kind = |bytes: &[u8]| decode::<RepositoryFile>(bytes).unwrap_err().kind();
+    assert_eq!(kind(newer.as_bytes()), ErrorKind::Unsupported);
+    assert_eq!(kind(&bytes[..bytes.len() - 1]), ErrorKind::Corrupt);
+    assert_eq!(
+        kind(text.replace("created_at", "created").as_bytes()),
+        ErrorKind::Corrupt
+    );
+    assert_eq!(kind("[".repeat(100_000).as_bytes()), ErrorKind::Corrupt);
+    let feature = text.replace("\"features\":[]", "\"features\":[\"x\"]");
+    assert_eq!(kind(feature.as_bytes()), ErrorKind::Unsupported);
+}
