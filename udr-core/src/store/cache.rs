@@ -32,8 +32,12 @@ pub(super) struct ObjectCache {
 impl ObjectCache {
     /// Holds at most `bytes`; 0 turns it off.
     pub(super) fn new(bytes: u64) -> Self {
-        let items = usize::try_from(bytes / TYPICAL_BYTES).unwrap_or(usize::MAX).max(16);
-        Self { cache: (bytes > 0).then(|| Cache::with_weighter(items, bytes, BytesWeighter)) }
+        let items = usize::try_from(bytes / TYPICAL_BYTES)
+            .unwrap_or(usize::MAX)
+            .max(16);
+        Self {
+            cache: (bytes > 0).then(|| Cache::with_weighter(items, bytes, BytesWeighter)),
+        }
     }
 
     /// Keeps what was just written; it is likely to be read next.

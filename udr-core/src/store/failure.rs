@@ -29,11 +29,17 @@ pub(super) struct LocalError {
 
 impl LocalError {
     pub(super) fn nothing(cause: io::Error) -> Self {
-        Self { stored: Stored::Nothing, cause }
+        Self {
+            stored: Stored::Nothing,
+            cause,
+        }
     }
 
     pub(super) fn unknown(cause: io::Error) -> Self {
-        Self { stored: Stored::Unknown, cause }
+        Self {
+            stored: Stored::Unknown,
+            cause,
+        }
     }
 
     /// As the error that the trait's contract asks for.
@@ -45,7 +51,10 @@ impl LocalError {
             io::ErrorKind::NotFound => StoreError::NotFound { path, source },
             io::ErrorKind::AlreadyExists => StoreError::AlreadyExists { path, source },
             io::ErrorKind::PermissionDenied => StoreError::PermissionDenied { path, source },
-            _ => StoreError::Generic { store: "local", source },
+            _ => StoreError::Generic {
+                store: "local",
+                source,
+            },
         }
     }
 }
@@ -76,8 +85,13 @@ pub(super) fn is_passing(error: &StoreError) -> bool {
 
 /// Whether a failed write is known to have stored nothing.
 pub(super) fn stored_nothing(error: &StoreError) -> bool {
-    let refused =
-        matches!(error, StoreError::NotImplemented { .. } | StoreError::NotSupported { .. });
+    // A place that does not exist cannot hold anything.
+    let refused = matches!(
+        error,
+        StoreError::NotImplemented { .. }
+            | StoreError::NotSupported { .. }
+            | StoreError::NotFound { .. }
+    ) && !may_be_undurable(error);
     let exists = matches!(error, StoreError::AlreadyExists { .. });
     refused || (!exists && local(error).is_some_and(|e| e.stored == Stored::Nothing))
 }
@@ -104,7 +118,19 @@ pub(super) fn explain(error: &StoreError, path: &Path) -> Error {
         }
         _ => (ErrorKind::Unavailable, "the store could not be used"),
     };
-    Error::new(kind, message).with("path", path).with_source(Redacted(redact(&error.to_string())))
+    Error::new(kind, message)
+        .with("path", path)
+        .with_source(Redacted(redact(&error.to_string())))
+}
+
+/// The error for a failed write to `path`, for which a missing place is one that cannot be used.
+pub(super) fn explain_write(error: &StoreError, path: &Path) -> Error {
+    if matches!(error, StoreError::NotFound { .. }) {
+        return Error::unavailable("the place to write to does not exist")
+            .with("path", path)
+            .with_source(Redacted(redact(&error.to_string())));
+    }
+    explain(error, path)
 }
 
 /// The text of an error of a library, without what may be secret.
@@ -161,6 +187,9 @@ mod tests {
         assert!(stored_nothing(&full));
         let error = explain(&full, &Path::from("x"));
         assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert!(error.source().unwrap().to_string().contains("storage"), "{error:?}");
+        assert!(
+            error.source().unwrap().to_string().contains("storage"),
+            "{error:?}"
+        );
     }
 }

@@ -29,7 +29,9 @@ impl Layout {
     }
 
     fn at(&self, parts: &[&str]) -> Path {
-        parts.iter().fold(self.root.clone(), |path, part| path.join(*part))
+        parts
+            .iter()
+            .fold(self.root.clone(), |path, part| path.join(*part))
     }
 
     pub(super) fn repository(&self) -> Path {
@@ -78,7 +80,8 @@ impl Layout {
     }
 
     pub(super) fn data_file(&self, table: TableId, epoch: Epoch, digest: &Digest) -> Path {
-        self.data_folder(table, epoch).join(format!("{digest}.parquet"))
+        self.data_folder(table, epoch)
+            .join(format!("{digest}.parquet"))
     }
 
     pub(super) fn refs(&self, kind: RefKind) -> Path {
@@ -90,7 +93,9 @@ impl Layout {
     }
 
     pub(super) fn ref_folder(&self, kind: RefKind, name: &RefName) -> Path {
-        name.folded().split('/').fold(self.refs(kind), |path, part| path.join(part))
+        name.folded()
+            .split('/')
+            .fold(self.refs(kind), |path, part| path.join(part))
     }
 
     pub(super) fn record(&self, kind: RefKind, name: &RefName, version: Version) -> Path {
@@ -109,7 +114,9 @@ impl Layout {
     pub(super) fn ref_of(&self, kind: RefKind, path: &Path) -> Option<RefName> {
         Self::version_of(path)?;
         let parts = path.prefix_match(&self.refs(kind))?;
-        let mut parts = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>();
+        let mut parts = parts
+            .map(|part| part.as_ref().to_owned())
+            .collect::<Vec<_>>();
         parts.pop()?;
         let name = RefName::new(parts.join("/")).ok()?;
         (name.folded() == name.as_str()).then_some(name)
@@ -131,24 +138,45 @@ mod tests {
         let digest = Digest::of(b"x");
         let hex = digest.to_hex();
         let object = layout.object(Epoch(3), &digest);
-        assert_eq!(object.as_ref(), format!("a/b/objects/3/{}/{}", &hex[..2], &hex[2..]));
+        assert_eq!(
+            object.as_ref(),
+            format!("a/b/objects/3/{}/{}", &hex[..2], &hex[2..])
+        );
         assert_eq!(Layout::digest_of(&object), Some(digest));
-        assert_eq!(layout.shard(Epoch(3), &hex[..5]).as_ref(), format!("a/b/objects/3/{}", &hex[..2]));
+        assert_eq!(
+            layout.shard(Epoch(3), &hex[..5]).as_ref(),
+            format!("a/b/objects/3/{}", &hex[..2])
+        );
 
         let name = RefName::new("Feature/Prices").unwrap();
         let record = layout.record(RefKind::Branch, &name, Version(42));
-        assert_eq!(record.as_ref(), "a/b/refs/heads/feature/prices/00000000000000000042.json");
+        assert_eq!(
+            record.as_ref(),
+            "a/b/refs/heads/feature/prices/00000000000000000042.json"
+        );
         assert_eq!(Layout::version_of(&record), Some(Version(42)));
         let found = layout.ref_of(RefKind::Branch, &record).unwrap();
         assert_eq!(found.as_str(), "feature/prices");
         assert_eq!(layout.ref_of(RefKind::Tag, &record), None);
-        assert_eq!(layout.ref_of(RefKind::Branch, &layout.hint(RefKind::Branch, &name)), None);
+        assert_eq!(
+            layout.ref_of(RefKind::Branch, &layout.hint(RefKind::Branch, &name)),
+            None
+        );
     }
 
     #[test]
     fn strangers_are_not_taken_for_records_objects_or_epochs() {
-        for stranger in ["hint.json", "42.json", "0000000000000000004x.json", "00000000000000000042"] {
-            assert_eq!(Layout::version_of(&Path::from(stranger)), None, "{stranger}");
+        for stranger in [
+            "hint.json",
+            "42.json",
+            "0000000000000000004x.json",
+            "00000000000000000042",
+        ] {
+            assert_eq!(
+                Layout::version_of(&Path::from(stranger)),
+                None,
+                "{stranger}"
+            );
         }
         assert_eq!(Layout::digest_of(&Path::from("ab/cd")), None);
         assert_eq!(Layout::epoch_of(&Path::from("objects/007")), None);

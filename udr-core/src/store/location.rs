@@ -3,7 +3,7 @@
 //! In: a path or a URL, and options. Out: a backend and the prefix below which the repository is.
 //! Called by `mod`. A builder is never shown or logged: its `Debug` prints the secrets.
 
-use std::path::PathBuf;
+use std::path::Path as FolderPath;
 use std::sync::Arc;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -30,7 +30,7 @@ pub(super) struct Opened {
 
 pub(super) fn open(location: &str, options: &StoreOptions) -> Result<Opened> {
     if !location.contains("://") {
-        return local(PathBuf::from(location), location.to_owned(), options);
+        return local(FolderPath::new(location), location.to_owned(), options);
     }
     let invalid = |why: &str| Error::invalid(why).with("location", redact(location));
     let url = Url::parse(location).map_err(|e| invalid("not a URL").with_source(e))?;
@@ -45,22 +45,35 @@ pub(super) fn open(location: &str, options: &StoreOptions) -> Result<Opened> {
             .with_hint("pass what it says as options or in the environment"));
     }
     if url.scheme() == "file" {
-        let path = url.to_file_path().map_err(|()| invalid("not the URL of a folder"))?;
-        return local(path, location.to_owned(), options);
+        let path = url
+            .to_file_path()
+            .map_err(|()| invalid("not the URL of a folder"))?;
+        return local(&path, location.to_owned(), options);
     }
-    let (scheme, prefix) = ObjectStoreScheme::parse(&url)
-        .map_err(|_| Error::unsupported("no store for this URL").with("location", redact(location)))?;
+    let (scheme, prefix) = ObjectStoreScheme::parse(&url).map_err(|_| {
+        Error::unsupported("no store for this URL").with("location", redact(location))
+    })?;
     let backend = backend(&scheme, &url, options)?;
-    Ok(Opened { backend, local: None, prefix, location: redact(location) })
+    Ok(Opened {
+        backend,
+        local: None,
+        prefix,
+        location: redact(location),
+    })
 }
 
-fn local(path: PathBuf, location: String, options: &StoreOptions) -> Result<Opened> {
+fn local(path: &FolderPath, location: String, options: &StoreOptions) -> Result<Opened> {
     if path.as_os_str().is_empty() {
         return Err(Error::invalid("location is empty"));
     }
-    let local = Arc::new(LocalStore::new(&path, options.durability)?);
+    let local = Arc::new(LocalStore::new(path, options.durability)?);
     let backend = Arc::clone(&local) as Arc<dyn ObjectStore>;
-    Ok(Opened { backend, local: Some(local), prefix: Path::default(), location })
+    Ok(Opened {
+        backend,
+        local: Some(local),
+        prefix: Path::default(),
+        location,
+    })
 }
 
 fn backend(
@@ -97,8 +110,9 @@ fn backend(
             }
             Ok(Arc::new(builder.build().map_err(refused)?))
         }
-        _ => Err(Error::unsupported("no store for this URL")
-            .with("location", redact(url.as_str()))),
+        _ => {
+            Err(Error::unsupported("no store for this URL").with("location", redact(url.as_str())))
+        }
     }
 }
 

@@ -150,10 +150,21 @@ impl Store {
         prefix: &str,
         options: &StoreOptions,
     ) -> Result<Self> {
-        let prefix = Path::parse(prefix)
-            .map_err(|e| Error::invalid("not a path").with("prefix", prefix).with_source(e))?;
+        let prefix = Path::parse(prefix).map_err(|e| {
+            Error::invalid("not a path")
+                .with("prefix", prefix)
+                .with_source(e)
+        })?;
         let location = failure::redact(&format!("{backend}/{prefix}"));
-        Ok(Self::new(location::Opened { backend, local: None, prefix, location }, options))
+        Ok(Self::new(
+            location::Opened {
+                backend,
+                local: None,
+                prefix,
+                location,
+            },
+            options,
+        ))
     }
 
     fn new(opened: location::Opened, options: &StoreOptions) -> Self {
@@ -166,7 +177,9 @@ impl Store {
             retry: options.retry,
             env: options.env.clone(),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// What the store was opened as, without secrets.
@@ -176,7 +189,7 @@ impl Store {
 
     /// What is directly below `folder`.
     async fn list_level(&self, folder: &Path) -> Result<ListResult> {
-        let list = async || self.inner.backend.list_with_delimiter(Some(folder)).await;
+        let list = || self.inner.backend.list_with_delimiter(Some(folder));
         let listed = self.inner.retry.run(&self.inner.env, list).await;
         listed.map_err(|error| failure::explain(&error, folder))
     }
@@ -184,6 +197,8 @@ impl Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("location", &self.inner.location).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("location", &self.inner.location)
+            .finish_non_exhaustive()
     }
 }

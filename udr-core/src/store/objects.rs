@@ -49,7 +49,11 @@ impl Store {
     ///
     /// Dropping the future leaves the whole object or none.
     pub async fn put_object(&self, epoch: Epoch, bytes: Bytes) -> Result<ObjectRef> {
-        let object = ObjectRef { digest: Digest::of(&bytes), epoch, bytes: bytes.len() as u64 };
+        let object = ObjectRef {
+            digest: Digest::of(&bytes),
+            epoch,
+            bytes: bytes.len() as u64,
+        };
         if object.bytes > OBJECT_BYTES_MAX {
             return Err(Error::invalid("metadata object is too large").with("bytes", object.bytes));
         }
@@ -67,25 +71,45 @@ impl Store {
     pub async fn get_object(&self, object: &ObjectRef) -> Result<Bytes> {
         let path = self.inner.layout.object(object.epoch, &object.digest);
         if object.bytes > OBJECT_BYTES_MAX {
-            return Err(corrupt("reference to a metadata object that is too large", &path, object));
+            return Err(corrupt(
+                "reference to a metadata object that is too large",
+                &path,
+                object,
+            ));
         }
-        let bytes = self.inner.cache.get_or_read(&object.digest, self.read_object(&path, object)).await?;
+        let bytes = self
+            .inner
+            .cache
+            .get_or_read(&object.digest, self.read_object(&path, object))
+            .await?;
         if bytes.len() as u64 != object.bytes {
-            return Err(corrupt("object has another length than its reference", &path, object));
+            return Err(corrupt(
+                "object has another length than its reference",
+                &path,
+                object,
+            ));
         }
         Ok(bytes)
     }
 
     async fn read_object(&self, path: &Path, object: &ObjectRef) -> Result<Bytes> {
-        let read = async || self.read_capped(path, object.bytes).await;
+        let read = || self.read_capped(path, object.bytes);
         match self.inner.retry.run(&self.inner.env, read).await {
             Ok(Some(bytes)) if bytes.len() as u64 == object.bytes => {
                 if Digest::of(&bytes) != object.digest {
-                    return Err(corrupt("object has another digest than its name", path, object));
+                    return Err(corrupt(
+                        "object has another digest than its name",
+                        path,
+                        object,
+                    ));
                 }
                 Ok(bytes)
             }
-            Ok(_) => Err(corrupt("object has another length than its reference", path, object)),
+            Ok(_) => Err(corrupt(
+                "object has another length than its reference",
+                path,
+                object,
+            )),
             Err(error) => Err(lost(&error, path)),
         }
     }
@@ -99,22 +123,36 @@ impl Store {
         let is_hex = |b: u8| b.is_ascii_digit() || matches!(b, b'a'..=b'f');
         if !(PREFIX_DIGITS_MIN..=64).contains(&hex_prefix.len()) || !hex_prefix.bytes().all(is_hex)
         {
-            return Err(Error::invalid("an object is sought by 4 to 64 lowercase hex digits")
-                .with("prefix", hex_prefix));
+            return Err(
+                Error::invalid("an object is sought by 4 to 64 lowercase hex digits")
+                    .with("prefix", hex_prefix),
+            );
         }
-        let epochs = self.list_level(&self.inner.layout.objects()).await?.common_prefixes;
-        let shards = epochs.iter().filter_map(Layout::epoch_of).map(|epoch| async move {
-            let shard = self.inner.layout.shard(epoch, hex_prefix);
-            Ok::<_, Error>((epoch, self.list_level(&shard).await?.objects))
-        });
+        let epochs = self
+            .list_level(&self.inner.layout.objects())
+            .await?
+            .common_prefixes;
+        let shards = epochs
+            .iter()
+            .filter_map(Layout::epoch_of)
+            .map(|epoch| async move {
+                let shard = self.inner.layout.shard(epoch, hex_prefix);
+                Ok::<_, Error>((epoch, self.list_level(&shard).await?.objects))
+            });
         let shards = futures::stream::iter(shards).buffered(LISTS_AT_ONCE);
         let shards = shards.try_collect::<Vec<_>>().await?;
         let mut found = Vec::new();
         for (epoch, objects) in shards {
             for meta in objects {
-                let Some(digest) = Layout::digest_of(&meta.location) else { continue };
+                let Some(digest) = Layout::digest_of(&meta.location) else {
+                    continue;
+                };
                 if digest.to_hex().starts_with(hex_prefix) {
-                    found.push(ObjectRef { digest, epoch, bytes: meta.size });
+                    found.push(ObjectRef {
+                        digest,
+                        epoch,
+                        bytes: meta.size,
+                    });
                 }
             }
         }
@@ -149,9 +187,15 @@ impl Store {
     ///
     /// Dropping the future leaves the whole file or none.
     pub async fn put_data_file(&self, staged: StagedFile) -> Result<ObjectRef> {
-        let object =
-            ObjectRef { digest: staged.digest(), epoch: staged.epoch, bytes: staged.bytes() };
-        let path = self.inner.layout.data_file(staged.table, staged.epoch, &object.digest);
+        let object = ObjectRef {
+            digest: staged.digest(),
+            epoch: staged.epoch,
+            bytes: staged.bytes(),
+        };
+        let path = self
+            .inner
+            .layout
+            .data_file(staged.table, staged.epoch, &object.digest);
         match (staged.body, &self.inner.local) {
             (Body::Local(file), Some(local)) => local
                 .publish(file, &path)
@@ -165,19 +209,16 @@ impl Store {
         Ok(object)
     }
 
-    async fn upload(
-        &self,
-        path: &Path,
-        file: tempfile::SpooledTempFile,
-        bytes: u64,
-    ) -> Result<()> {
+    async fn upload(&self, path: &Path, file: tempfile::SpooledTempFile, bytes: u64) -> Result<()> {
         let spool = Spool::new(file);
         if bytes < PARTS_FROM_BYTES {
-            let whole = spool.read(0, usize::try_from(bytes).unwrap_or(usize::MAX)).await;
+            let whole = spool
+                .read(0, usize::try_from(bytes).unwrap_or(usize::MAX))
+                .await;
             let whole = whole.map_err(|e| failure::explain_write(&e, path))?;
             return self.put(path, &whole).await;
         }
-        let upload = async || self.upload_parts(path, &spool, bytes).await;
+        let upload = || self.upload_parts(path, &spool, bytes);
         let uploaded = self.inner.retry.run(&self.inner.env, upload).await;
         uploaded.map_err(|e| failure::explain_write(&e, path))
     }
@@ -228,17 +269,27 @@ impl Store {
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>> {
         let path = self.inner.layout.data_file(table, file.epoch, &file.digest);
-        if let Some(range) = ranges.iter().find(|r| r.start > r.end || r.end > file.bytes) {
+        if let Some(range) = ranges
+            .iter()
+            .find(|r| r.start > r.end || r.end > file.bytes)
+        {
             return Err(corrupt("range is not inside its data file", &path, file)
                 .with("range", format!("{}..{}", range.start, range.end)));
         }
-        let wanted = ranges.iter().filter(|r| !r.is_empty()).cloned().collect::<Vec<_>>();
-        let read = async || self.inner.backend.get_ranges(&path, &wanted).await;
+        let wanted = ranges
+            .iter()
+            .filter(|r| !r.is_empty())
+            .cloned()
+            .collect::<Vec<_>>();
+        let read = || self.inner.backend.get_ranges(&path, &wanted);
         let read = if wanted.is_empty() {
             Vec::new()
         } else {
             let read = self.inner.retry.run(&self.inner.env, read).await;
-            read.map_err(|error| lost(&error, &path))?
+            match read {
+                Ok(read) => read,
+                Err(error) => return Err(self.unread(&error, &path, file).await),
+            }
         };
         let short = || corrupt("data file is shorter than its reference", &path, file);
         let mut read = read.into_iter();
@@ -256,6 +307,18 @@ impl Store {
         Ok(out)
     }
 
+    /// Why ranges that the reference says are there could not be read.
+    async fn unread(&self, error: &StoreError, path: &Path, file: &ObjectRef) -> Error {
+        match self.inner.backend.head(path).await {
+            Ok(meta) if meta.size != file.bytes => corrupt(
+                "data file has another length than its reference",
+                path,
+                file,
+            ),
+            _ => lost(error, path),
+        }
+    }
+
     /// Reads a whole data file and checks its length and digest.
     ///
     /// # Errors
@@ -263,14 +326,18 @@ impl Store {
     /// `Corrupt`, naming the file, if it is missing or differs; `Unavailable`.
     pub async fn verify_data_file(&self, table: TableId, file: &ObjectRef) -> Result<()> {
         let path = self.inner.layout.data_file(table, file.epoch, &file.digest);
-        let hash = async || self.hash(&path, file.bytes).await;
+        let hash = || self.hash(&path, file.bytes);
         match self.inner.retry.run(&self.inner.env, hash).await {
-            Ok((bytes, _)) if bytes != file.bytes => {
-                Err(corrupt("data file has another length than its reference", &path, file))
-            }
-            Ok((_, digest)) if digest != file.digest => {
-                Err(corrupt("data file has another digest than its name", &path, file))
-            }
+            Ok((bytes, _)) if bytes != file.bytes => Err(corrupt(
+                "data file has another length than its reference",
+                &path,
+                file,
+            )),
+            Ok((_, digest)) if digest != file.digest => Err(corrupt(
+                "data file has another digest than its name",
+                &path,
+                file,
+            )),
             Ok(_) => Ok(()),
             Err(error) => Err(lost(&error, &path)),
         }
@@ -278,7 +345,11 @@ impl Store {
 
     /// The length and digest of what is at `path`, or a wrong length without reading past `cap`.
     async fn hash(&self, path: &Path, cap: u64) -> object_store::Result<(u64, Digest)> {
-        let found = self.inner.backend.get_opts(path, GetOptions::default()).await?;
+        let found = self
+            .inner
+            .backend
+            .get_opts(path, GetOptions::default())
+            .await?;
         let mut hasher = blake3::Hasher::new();
         let mut bytes = 0;
         if found.meta.size != cap {
@@ -297,9 +368,10 @@ impl Store {
 
     /// Writes `bytes` under a name that only they can have.
     pub(super) async fn put(&self, path: &Path, bytes: &Bytes) -> Result<()> {
-        let put = async || self.inner.backend.put(path, bytes.clone().into()).await;
+        let put = || self.inner.backend.put(path, bytes.clone().into());
         let put = self.inner.retry.run(&self.inner.env, put).await;
-        put.map(drop).map_err(|error| failure::explain_write(&error, path))
+        put.map(drop)
+            .map_err(|error| failure::explain_write(&error, path))
     }
 
     /// The whole object at `path`, or nothing if it has more than `cap` bytes.
@@ -308,12 +380,18 @@ impl Store {
         path: &Path,
         cap: u64,
     ) -> object_store::Result<Option<Bytes>> {
-        let found = self.inner.backend.get_opts(path, GetOptions::default()).await?;
+        let found = self
+            .inner
+            .backend
+            .get_opts(path, GetOptions::default())
+            .await?;
         if found.meta.size > cap {
             return Ok(None);
         }
         let mut stream = found.into_stream();
-        let Some(first) = stream.try_next().await? else { return Ok(Some(Bytes::new())) };
+        let Some(first) = stream.try_next().await? else {
+            return Ok(Some(Bytes::new()));
+        };
         let Some(second) = stream.try_next().await? else {
             return Ok((first.len() as u64 <= cap).then_some(first));
         };
@@ -335,7 +413,9 @@ struct Spool {
 
 impl Spool {
     fn new(file: tempfile::SpooledTempFile) -> Self {
-        Self { file: Arc::new(parking_lot::Mutex::new(file)) }
+        Self {
+            file: Arc::new(parking_lot::Mutex::new(file)),
+        }
     }
 
     /// At most `bytes` bytes from `start` on.
@@ -348,12 +428,15 @@ impl Spool {
             file.by_ref().take(bytes as u64).read_to_end(&mut buffer)?;
             Ok::<_, std::io::Error>(buffer.into())
         });
-        read.await?.map_err(|e| failure::LocalError::nothing(e).at("spool"))
+        read.await?
+            .map_err(|e| failure::LocalError::nothing(e).at("spool"))
     }
 }
 
 fn corrupt(message: &str, path: &Path, object: &ObjectRef) -> Error {
-    Error::corrupt(message).with("object", path).with("bytes", object.bytes)
+    Error::corrupt(message)
+        .with("object", path)
+        .with("bytes", object.bytes)
 }
 
 /// What a failed read of something that a reference names means.

@@ -41,10 +41,18 @@ impl Store {
     }
 
     async fn race(&self, path: &Path) -> Result<()> {
-        let racers = if self.inner.local.is_some() { 2 } else { RACERS };
+        let racers = if self.inner.local.is_some() {
+            2
+        } else {
+            RACERS
+        };
         let create = |racer: usize| async move {
             let options = PutOptions::from(PutMode::Create);
-            let put = self.inner.backend.put_opts(path, body(racer).into(), options).await;
+            let put = self
+                .inner
+                .backend
+                .put_opts(path, body(racer).into(), options)
+                .await;
             put.map_err(|error| failure::explain_write(&error, path))
         };
         let answers = join_all((0..racers).map(create)).await;
@@ -52,20 +60,31 @@ impl Store {
         for (racer, answer) in answers.into_iter().enumerate() {
             match answer {
                 Ok(_) => drop(winners.insert(racer)),
-                Err(e) if e.kind() == ErrorKind::Unsupported => return Err(refuse(self).with_source(e)),
+                Err(e) if e.kind() == ErrorKind::Unsupported => {
+                    return Err(refuse(self).with_source(e));
+                }
                 // A lost race, or a lost answer; what is stored tells.
                 Err(_) => {}
             }
         }
         // Whatever happened, one more must find the name taken.
-        let late = body(racers);
-        match self.create(path, late).await {
+        let mut late = self.create(path, body(racers)).await;
+        if winners.is_empty() && matches!(late, Ok(Created::Mine)) {
+            // None of the racers got through, so this one was the first.
+            winners.insert(racers);
+            late = self.create(path, body(racers + 1)).await;
+        }
+        match late {
             Ok(Created::Mine) => Err(refuse(self)),
             Ok(Created::Other(found)) => {
-                let winner = (0..racers).find(|racer| body(*racer) == found);
+                let winner = (0..=racers).find(|racer| body(*racer) == found);
                 let alone = winners.len() <= 1;
                 let honest = winner.is_some_and(|w| winners.is_empty() || winners.contains(&w));
-                if alone && honest { Ok(()) } else { Err(refuse(self)) }
+                if alone && honest {
+                    Ok(())
+                } else {
+                    Err(refuse(self))
+                }
             }
             Err(error) if error.kind() == ErrorKind::Indeterminate => {
                 Err(Error::unavailable("the store could not be probed").with_source(error))

@@ -59,8 +59,11 @@ impl Store {
         let mut certain = true;
         loop {
             let options = PutOptions::from(PutMode::Create);
-            let Err(error) =
-                self.inner.backend.put_opts(path, bytes.clone().into(), options).await
+            let Err(error) = self
+                .inner
+                .backend
+                .put_opts(path, bytes.clone().into(), options)
+                .await
             else {
                 return Ok(Created::Mine);
             };
@@ -68,7 +71,7 @@ impl Store {
             if failure::may_be_undurable(&error) {
                 return Err(unknown(path, &failure::explain(&error, path)));
             }
-            let failed = failure::explain(&error, path);
+            let failed = failure::explain_write(&error, path);
             if certain && !failure::is_passing(&error) {
                 return Err(failed);
             }
@@ -85,7 +88,7 @@ impl Store {
 
     /// The whole of a small object that may be absent.
     pub(super) async fn read_small(&self, path: &Path) -> Result<Option<Bytes>> {
-        let read = async || self.read_capped(path, RECORD_BYTES_MAX).await;
+        let read = || self.read_capped(path, RECORD_BYTES_MAX);
         match self.inner.retry.run(&self.inner.env, read).await {
             Ok(Some(bytes)) => Ok(Some(bytes)),
             Ok(None) => Err(Error::corrupt("object is larger than its kind may be")

@@ -39,7 +39,8 @@ impl Store {
         version: Version,
         bytes: Bytes,
     ) -> Result<Created> {
-        self.create(&self.inner.layout.record(kind, name, version), bytes).await
+        self.create(&self.inner.layout.record(kind, name, version), bytes)
+            .await
     }
 
     /// Record `version` of a ref, if there is one.
@@ -53,7 +54,8 @@ impl Store {
         name: &RefName,
         version: Version,
     ) -> Result<Option<Bytes>> {
-        self.read_small(&self.inner.layout.record(kind, name, version)).await
+        self.read_small(&self.inner.layout.record(kind, name, version))
+            .await
     }
 
     /// Notes that a ref has record `version`, for whoever looks for its head next. May be lost.
@@ -78,7 +80,7 @@ impl Store {
     /// `Unavailable`.
     pub async fn get_hint(&self, kind: RefKind, name: &RefName) -> Result<Option<Version>> {
         let path = self.inner.layout.hint(kind, name);
-        let read = async || self.read_capped(&path, HINT_BYTES_MAX).await;
+        let read = || self.read_capped(&path, HINT_BYTES_MAX);
         match self.inner.retry.run(&self.inner.env, read).await {
             Ok(bytes) => Ok(bytes.and_then(|bytes| parse_hint(&bytes))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -92,8 +94,14 @@ impl Store {
     ///
     /// `Unavailable`.
     pub async fn last_record(&self, kind: RefKind, name: &RefName) -> Result<Option<Version>> {
-        let records = self.list_level(&self.inner.layout.ref_folder(kind, name)).await?.objects;
-        Ok(records.iter().filter_map(|meta| Layout::version_of(&meta.location)).max())
+        let records = self
+            .list_level(&self.inner.layout.ref_folder(kind, name))
+            .await?
+            .objects;
+        Ok(records
+            .iter()
+            .filter_map(|meta| Layout::version_of(&meta.location))
+            .max())
     }
 
     /// The refs that have records, by their folded names, in order.
@@ -103,7 +111,7 @@ impl Store {
     /// `Unavailable`.
     pub async fn list_refs(&self, kind: RefKind) -> Result<Vec<RefName>> {
         let folder = self.inner.layout.refs(kind);
-        let list = async || {
+        let list = || async {
             let mut found = BTreeSet::new();
             let mut listed = self.inner.backend.list(Some(&folder));
             while let Some(meta) = listed.try_next().await? {
@@ -139,5 +147,10 @@ impl Store {
 const HINT_BYTES_MAX: u64 = 64;
 
 fn parse_hint(bytes: &[u8]) -> Option<Version> {
-    std::str::from_utf8(bytes).ok()?.parse().ok().map(Version).filter(|v| *v <= Version::MAX)
+    std::str::from_utf8(bytes)
+        .ok()?
+        .parse()
+        .ok()
+        .map(Version)
+        .filter(|v| *v <= Version::MAX)
 }

@@ -26,7 +26,11 @@ pub struct RetryPolicy {
 impl RetryPolicy {
     /// One attempt.
     pub const fn none() -> Self {
-        Self { attempts: 1, backoff: Duration::ZERO, backoff_max: Duration::ZERO }
+        Self {
+            attempts: 1,
+            backoff: Duration::ZERO,
+            backoff_max: Duration::ZERO,
+        }
     }
 
     /// The pause after attempt number `attempt` (from 1): full jitter under a doubling limit.
@@ -48,7 +52,10 @@ impl RetryPolicy {
     }
 
     /// Makes a repeatable call until it succeeds, fails for good or the attempts are used up.
-    pub(super) async fn run<T>(&self, env: &Env, call: impl AsyncFn() -> Result<T>) -> Result<T> {
+    pub(super) async fn run<T, F>(&self, env: &Env, call: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
         let mut attempt = 1;
         loop {
             match call().await {

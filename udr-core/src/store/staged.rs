@@ -34,7 +34,13 @@ pub(super) enum Body {
 
 impl StagedFile {
     pub(super) fn new(table: TableId, epoch: Epoch, body: Body) -> Self {
-        Self { table, epoch, body, hasher: Box::default(), bytes: 0 }
+        Self {
+            table,
+            epoch,
+            body,
+            hasher: Box::default(),
+            bytes: 0,
+        }
     }
 
     /// How many bytes have been written.

@@ -86,7 +86,11 @@ impl Root {
             found => return found,
         }
         let missing = |path: &&Path| matches!(path.try_exists(), Ok(false));
-        let mut made = self.path.ancestors().take_while(missing).collect::<Vec<_>>();
+        let mut made = self
+            .path
+            .ancestors()
+            .take_while(missing)
+            .collect::<Vec<_>>();
         made.reverse();
         for path in made {
             match std::fs::create_dir(path) {
@@ -116,12 +120,19 @@ impl Root {
     fn try_folder(&self, path: &str) -> io::Result<Folder> {
         let root = self.open_or_create()?;
         if path.is_empty() {
-            return Ok(Folder { dir: root.try_clone()?, unsettled: Vec::new() });
+            return Ok(Folder {
+                dir: root.try_clone()?,
+                unsettled: Vec::new(),
+            });
         }
         let mut unsettled = Vec::new();
         if !self.durable.lock().contains(path) {
             let mut parent = "";
-            for end in path.match_indices('/').map(|(at, _)| at).chain([path.len()]) {
+            for end in path
+                .match_indices('/')
+                .map(|(at, _)| at)
+                .chain([path.len()])
+            {
                 let (child, _) = path.split_at(end);
                 if !self.durable.lock().contains(child) {
                     match root.create_dir(child) {
@@ -133,7 +144,10 @@ impl Root {
                 parent = child;
             }
         }
-        Ok(Folder { dir: root.open_dir(path)?, unsettled })
+        Ok(Folder {
+            dir: root.open_dir(path)?,
+            unsettled,
+        })
     }
 
     /// Makes the entries of `folder` durable, and `folder` itself.

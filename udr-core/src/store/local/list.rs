@@ -42,7 +42,9 @@ pub(super) fn meta(location: Path, metadata: &std::fs::Metadata) -> io::Result<O
 }
 
 fn entry_meta(location: Path, entry: &DirEntry) -> io::Result<Option<ObjectMeta>> {
-    let Some(metadata) = present(entry.metadata())? else { return Ok(None) };
+    let Some(metadata) = present(entry.metadata())? else {
+        return Ok(None);
+    };
     Ok(Some(ObjectMeta {
         location,
         last_modified: DateTime::<Utc>::from(metadata.modified()?.into_std()),
@@ -60,7 +62,9 @@ fn name_of(entry: &DirEntry) -> Option<String> {
 }
 
 fn open_folder(root: &Root, prefix: &Path) -> io::Result<Option<Dir>> {
-    let Some(dir) = present(root.open())? else { return Ok(None) };
+    let Some(dir) = present(root.open())? else {
+        return Ok(None);
+    };
     if prefix.is_root() {
         return dir.try_clone().map(Some);
     }
@@ -72,13 +76,22 @@ fn open_folder(root: &Root, prefix: &Path) -> io::Result<Option<Dir>> {
 
 /// The files and folders directly below `prefix`.
 pub(super) fn list_level(root: &Root, prefix: &Path) -> io::Result<ListResult> {
-    let mut found = ListResult { common_prefixes: Vec::new(), objects: Vec::new() };
-    let Some(dir) = open_folder(root, prefix)? else { return Ok(found) };
+    let mut found = ListResult {
+        common_prefixes: Vec::new(),
+        objects: Vec::new(),
+    };
+    let Some(dir) = open_folder(root, prefix)? else {
+        return Ok(found);
+    };
     for entry in dir.entries()? {
         let entry = entry?;
-        let Some(name) = name_of(&entry) else { continue };
-        let Some(kind) = present(entry.file_type())? else { continue };
-        let location = prefix.child(name.as_str());
+        let Some(name) = name_of(&entry) else {
+            continue;
+        };
+        let Some(kind) = present(entry.file_type())? else {
+            continue;
+        };
+        let location = prefix.clone().join(name.as_str());
         if kind.is_dir() {
             found.common_prefixes.push(location);
         } else if kind.is_file() && !name.starts_with(TEMP_PREFIX) {
@@ -97,7 +110,9 @@ pub(super) fn walk(
     mut emit: impl FnMut(ObjectMeta) -> bool,
 ) -> io::Result<()> {
     each_file(root, prefix, |_, location, entry| {
-        let hidden = location.filename().is_some_and(|name| name.starts_with(TEMP_PREFIX));
+        let hidden = location
+            .filename()
+            .is_some_and(|name| name.starts_with(TEMP_PREFIX));
         if hidden {
             return Ok(true);
         }
@@ -112,7 +127,9 @@ pub(super) fn sweep(root: &Arc<Root>) -> io::Result<usize> {
     let mut removed = 0;
     each_file(root, &Path::default(), |dir, location, entry| {
         seen += 1;
-        let leftover = location.filename().is_some_and(|name| name.starts_with(TEMP_PREFIX));
+        let leftover = location
+            .filename()
+            .is_some_and(|name| name.starts_with(TEMP_PREFIX));
         if leftover && let Some(metadata) = present(entry.metadata())? {
             let modified = DateTime::<Utc>::from(metadata.modified()?.into_std());
             let age = now.saturating_sub(modified.timestamp_micros());
@@ -131,7 +148,9 @@ fn each_file(
     prefix: &Path,
     mut visit: impl FnMut(&Dir, Path, &DirEntry) -> io::Result<bool>,
 ) -> io::Result<()> {
-    let Some(dir) = open_folder(root, prefix)? else { return Ok(()) };
+    let Some(dir) = open_folder(root, prefix)? else {
+        return Ok(());
+    };
     let entries = dir.entries()?;
     let mut open: Vec<(Dir, Path, ReadDir)> = vec![(dir, prefix.clone(), entries)];
     while let Some((dir, path, entries)) = open.last_mut() {
@@ -140,22 +159,26 @@ fn each_file(
             continue;
         };
         let entry = entry?;
-        let Some(name) = name_of(&entry) else { continue };
-        let Some(kind) = present(entry.file_type())? else { continue };
-        let location = path.child(name.as_str());
+        let Some(name) = name_of(&entry) else {
+            continue;
+        };
+        let Some(kind) = present(entry.file_type())? else {
+            continue;
+        };
+        let location = path.clone().join(name.as_str());
         if kind.is_file() {
             if !visit(dir, location, &entry)? {
                 return Ok(());
             }
         } else if kind.is_dir() {
+            let Some(below) = present(dir.open_dir(&name))? else {
+                continue;
+            };
             if open.len() >= DEPTH_MAX {
                 return Err(io::Error::other("folders are nested too deeply"));
             }
-            let below = present(dir.open_dir(&name))?;
-            if let Some(below) = below {
-                let entries = below.entries()?;
-                open.push((below, location, entries));
-            }
+            let entries = below.entries()?;
+            open.push((below, location, entries));
         }
     }
     Ok(())

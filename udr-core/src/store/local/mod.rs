@@ -62,9 +62,13 @@ pub fn local_object_store(
 impl LocalStore {
     pub(crate) fn new(path: &DiskPath, durability: Durability) -> crate::Result<Self> {
         let root = Root::new(path, durability).map_err(|e| {
-            Error::invalid("not a path of a folder").with("path", path.display()).with_source(e)
+            Error::invalid("not a path of a folder")
+                .with("path", path.display())
+                .with_source(e)
         })?;
-        Ok(Self { root: Arc::new(root) })
+        Ok(Self {
+            root: Arc::new(root),
+        })
     }
 
     /// A temporary file in `folder`.
@@ -79,10 +83,24 @@ impl LocalStore {
         blocking(path, move || file.publish(&name)).await
     }
 
+    /// Stores `text` without syncing anything: it is whole or lost.
+    pub(crate) async fn put_unsynced(&self, path: &Path, text: String) -> Result<()> {
+        let (folder, name) = split(path)?;
+        let root = Arc::clone(&self.root);
+        blocking(path, move || {
+            temp::store_unsynced(&root, &folder, &name, text.as_bytes())
+                .map_err(LocalError::nothing)
+        })
+        .await
+    }
+
     /// Removes what interrupted writes left behind, and says how many.
     pub(crate) async fn sweep(&self) -> Result<usize> {
         let root = Arc::clone(&self.root);
-        blocking(&Path::default(), move || list::sweep(&root).map_err(LocalError::nothing)).await
+        blocking(&Path::default(), move || {
+            list::sweep(&root).map_err(LocalError::nothing)
+        })
+        .await
     }
 }
 
@@ -91,15 +109,24 @@ async fn blocking<T: Send + 'static>(
     path: &Path,
     call: impl FnOnce() -> Result<T, LocalError> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(call).await?.map_err(|e| e.at(path.as_ref()))
+    tokio::task::spawn_blocking(call)
+        .await?
+        .map_err(|e| e.at(path.as_ref()))
 }
 
 /// The folder and the name of the file at `path`.
 fn split(path: &Path) -> Result<(String, String)> {
-    if path.as_ref().split('/').any(|part| part.is_empty() || part.starts_with(TEMP_PREFIX)) {
+    if path
+        .as_ref()
+        .split('/')
+        .any(|part| part.is_empty() || part.starts_with(TEMP_PREFIX))
+    {
         return Err(LocalError::nothing(io::ErrorKind::InvalidFilename.into()).at(path.as_ref()));
     }
-    let (folder, name) = path.as_ref().rsplit_once('/').unwrap_or(("", path.as_ref()));
+    let (folder, name) = path
+        .as_ref()
+        .rsplit_once('/')
+        .unwrap_or(("", path.as_ref()));
     Ok((folder.to_owned(), name.to_owned()))
 }
 
@@ -167,7 +194,10 @@ impl ObjectStore for LocalStore {
             })
         })
         .await?;
-        Ok(PutResult { e_tag: None, version: None })
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
     }
 
     async fn put_multipart_opts(
@@ -205,7 +235,11 @@ impl ObjectStore for LocalStore {
                 None => 0..meta.size,
             };
             let failed = |e| LocalError::nothing(e).at(path.as_ref());
-            let length = if options.head { 0 } else { range.end - range.start };
+            let length = if options.head {
+                0
+            } else {
+                range.end - range.start
+            };
             if range.start > 0 && length > 0 {
                 file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
             }
@@ -215,7 +249,9 @@ impl ObjectStore for LocalStore {
         })
         .await??;
         let first_piece = stream::iter((!first.is_empty()).then_some(Ok(first)));
-        let payload = first_piece.chain(pieces(file, left, location.clone())).boxed();
+        let payload = first_piece
+            .chain(pieces(file, left, location.clone()))
+            .boxed();
         Ok(GetResult {
             payload: GetResultPayload::Stream(payload),
             meta,
@@ -235,7 +271,11 @@ impl ObjectStore for LocalStore {
                 file.seek(SeekFrom::Start(range.start))?;
                 read(&mut file, range.end.saturating_sub(range.start))
             };
-            ranges.iter().map(read_range).collect::<io::Result<_>>().map_err(LocalError::nothing)
+            ranges
+                .iter()
+                .map(read_range)
+                .collect::<io::Result<_>>()
+                .map_err(LocalError::nothing)
         })
         .await
     }
@@ -286,7 +326,10 @@ impl ObjectStore for LocalStore {
         let root = Arc::clone(&self.root);
         let prefix = prefix.cloned().unwrap_or_default();
         let path = prefix.clone();
-        blocking(&path, move || list::list_level(&root, &prefix).map_err(LocalError::nothing)).await
+        blocking(&path, move || {
+            list::list_level(&root, &prefix).map_err(LocalError::nothing)
+        })
+        .await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
@@ -310,7 +353,10 @@ impl ObjectStore for LocalStore {
 }
 
 fn not_implemented(operation: &str) -> StoreError {
-    StoreError::NotImplemented { operation: operation.to_owned(), implementer: "local".to_owned() }
+    StoreError::NotImplemented {
+        operation: operation.to_owned(),
+        implementer: "local".to_owned(),
+    }
 }
 
 impl fmt::Display for LocalStore {

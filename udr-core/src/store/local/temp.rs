@@ -57,7 +57,12 @@ impl TempFile {
                 Err(e) => return Err(e),
             }
         };
-        Ok(Self { root: Arc::clone(root), folder, file, name })
+        Ok(Self {
+            root: Arc::clone(root),
+            folder,
+            file,
+            name,
+        })
     }
 
     pub(super) fn file(&mut self) -> &mut File {
@@ -67,12 +72,17 @@ impl TempFile {
     /// Gives the file its name, durably; one that has it already is replaced.
     pub(super) fn publish(mut self, name: &str) -> Result<(), LocalError> {
         self.sync().map_err(LocalError::nothing)?;
-        self.place(name, Existing::Replace).map_err(LocalError::nothing)?;
+        self.place(name, Existing::Replace)
+            .map_err(LocalError::nothing)?;
         self.root.settle(&self.folder).map_err(LocalError::unknown)
     }
 
     fn sync(&self) -> io::Result<()> {
-        if self.root.syncs() { self.file.sync_all() } else { Ok(()) }
+        if self.root.syncs() {
+            self.file.sync_all()
+        } else {
+            Ok(())
+        }
     }
 
     fn place(&mut self, name: &str, existing: Existing) -> io::Result<()> {
@@ -151,4 +161,17 @@ pub(super) fn store(
             }
         }
     }
+}
+
+/// Stores `bytes` as `name` without syncing anything; whole while the power is on, and after a cut
+/// it may be empty or gone.
+pub(super) fn store_unsynced(
+    root: &Arc<Root>,
+    path: &str,
+    name: &str,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let mut temp = TempFile::create(root, path)?;
+    temp.write_all(bytes)?;
+    temp.place(name, Existing::Replace)
 }

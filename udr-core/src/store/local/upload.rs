@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use object_store::path::Path;
-use object_store::{Error as StoreError, MultipartUpload, PutPayload, PutResult, Result, UploadPart};
+use object_store::{
+    Error as StoreError, MultipartUpload, PutPayload, PutResult, Result, UploadPart,
+};
 use parking_lot::Mutex;
 
 use super::temp::TempFile;
@@ -25,7 +27,11 @@ pub(super) struct LocalUpload {
 
 impl LocalUpload {
     pub(super) fn new(location: Path, file: TempFile) -> Self {
-        Self { location, file: Some(Arc::new(Mutex::new(file))), next: 0 }
+        Self {
+            location,
+            file: Some(Arc::new(Mutex::new(file))),
+            next: 0,
+        }
     }
 
     fn ended(location: &Path) -> StoreError {
@@ -60,7 +66,10 @@ impl MultipartUpload for LocalUpload {
         let file = Arc::into_inner(file).ok_or_else(ended)?.into_inner();
         let name = self.location.filename().unwrap_or_default().to_owned();
         blocking(&self.location, move || file.publish(&name)).await?;
-        Ok(PutResult { e_tag: None, version: None })
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
     }
 
     async fn abort(&mut self) -> Result<()> {
