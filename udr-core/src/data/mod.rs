@@ -1,0 +1,20 @@
+//! Batches to data files and back (layer L4).
+//!
+//! In: record batches, or the manifest entry of a data file. Out: Parquet files that are named by
+//! their digest, with field ids, a page index and typed statistics; batches; or what is wrong with
+//! a file. Called by the engine's write and scan nodes, and by `fsck`.
+
+mod batch;
+mod footer;
+mod reader;
+mod stats;
+mod verify;
+mod writer;
+
+pub use footer::FooterCache;
+pub use reader::{DataFileReader, read_batches};
+pub use verify::verify_data_file;
+pub use writer::{TableWriter, WriteOptions};
+
+#[cfg(test)]
+mod tests;

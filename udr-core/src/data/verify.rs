@@ -1,0 +1,223 @@
+//! Compares a data file with its entry in a manifest (invariants 1, 5 and 7).
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::kernels::aggregate;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, UInt64Type};
+use futures::TryStreamExt as _;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::schema::types::Type as ParquetType;
+
+use super::footer::fetch_footer;
+use super::reader::read_batches;
+use super::stats::has_nan;
+use crate::error::{Error, Result};
+use crate::format::{Bound, ColumnStats, DataFile, Schema, Value};
+use crate::id::{FieldId, TableId};
+use crate::store::Store;
+
+/// Reads all of a data file and checks that it is what its entry says.
+///
+/// That is: length and digest of the file and of its footer, the number of rows, types and field
+/// ids of its columns, and that no statistic is wrong. Statistics may be absent, and bounds that
+/// are not exact may be wider than the values.
+///
+/// # Errors
+///
+/// `Corrupt`, saying what is wrong; `NotFound` or `Unavailable` from the store.
+pub async fn verify_data_file(
+    store: &Store,
+    table: TableId,
+    file: &DataFile,
+    schema: &Schema,
+) -> Result<()> {
+    // The digest comes first: only bytes that were written by this format are decoded.
+    store.verify_data_file(table, &file.object).await?;
+    let footer = fetch_footer(store, table, file).await?;
+    check_columns(footer.file_metadata().schema_descr().root_schema(), schema)
+        .map_err(|e| e.with("data_file", file.object.digest))?;
+
+    let mut found = Found::default();
+    let mut batches = read_batches(store, table, file, schema).await?;
+    while let Some(batch) = batches.try_next().await? {
+        found.add(schema, &batch)?;
+    }
+    found.compare(file, schema).map_err(|e| e.with("data_file", file.object.digest))
+}
+
+/// Checks that every column of the file has an id of its own, and that those of the schema have
+/// the types that the schema says.
+fn check_columns(file: &ParquetType, schema: &Schema) -> Result<()> {
+    let expected = ArrowSchemaConverter::new().convert(&schema.to_arrow()).map_err(|e| {
+        Error::corrupt("the columns of a table are no Parquet columns").with_source(e)
+    })?;
+    let mut by_id = BTreeMap::new();
+    let mut ids = BTreeSet::new();
+    for column in file.get_fields() {
+        if !column.get_basic_info().has_id() || !collect_ids(column, &mut ids) {
+            return Err(Error::corrupt("a column of a data file has no field id of its own")
+                .with("column", column.name()));
+        }
+        by_id.insert(column.get_basic_info().id(), column);
+    }
+    for column in expected.root_schema().get_fields() {
+        let wrong = match by_id.get(&column.get_basic_info().id()) {
+            Some(found) => *found != column,
+            None => !column.is_optional(),
+        };
+        if wrong {
+            return Err(Error::corrupt("a column of a data file is not the one of its table")
+                .with("column", column.name())
+                .with("id", column.get_basic_info().id()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether `column` has an id, and no id in it was seen before. The groups that Parquet puts
+/// around the elements of lists and maps have none.
+fn collect_ids(column: &ParquetType, ids: &mut BTreeSet<i32>) -> bool {
+    let info = column.get_basic_info();
+    if info.has_id() && !ids.insert(info.id()) {
+        return false;
+    }
+    if column.is_primitive() {
+        return info.has_id();
+    }
+    column.get_fields().iter().all(|part| collect_ids(part, ids))
+}
+
+/// What the rows of a file hold.
+#[derive(Default)]
+struct Found {
+    rows: u64,
+    columns: BTreeMap<FieldId, FoundColumn>,
+}
+
+#[derive(Default)]
+struct FoundColumn {
+    nulls: u64,
+    nan: bool,
+    least: Option<Value>,
+    greatest: Option<Value>,
+}
+
+impl Found {
+    fn add(&mut self, schema: &Schema, batch: &RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows() as u64;
+        for (field, array) in schema.fields().iter().zip(batch.columns()) {
+            let column = self.columns.entry(field.id).or_default();
+            column.nulls += array.logical_null_count() as u64;
+            column.nan |= has_nan(array.as_ref());
+            if field.ty.has_bounds() {
+                let (least, greatest) = extremes(array)?;
+                keep(&mut column.least, least, Ordering::Less);
+                keep(&mut column.greatest, greatest, Ordering::Greater);
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(&self, file: &DataFile, schema: &Schema) -> Result<()> {
+        if self.rows != file.rows {
+            return Err(Error::corrupt("a data file has another number of rows than its entry")
+                .with("entry", file.rows)
+                .with("file", self.rows));
+        }
+        for (id, stats) in &file.columns {
+            let Some(column) = self.columns.get(id) else { continue };
+            if let Err(what) = column.compare(stats) {
+                let name = schema.field_by_id(*id).map_or("", |field| field.name.as_str());
+                return Err(Error::corrupt("a statistic of a data file is wrong")
+                    .with("statistic", what)
+                    .with("column", name));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FoundColumn {
+    fn compare(&self, stats: &ColumnStats) -> Result<(), &'static str> {
+        if stats.null_count.is_some_and(|nulls| nulls != self.nulls) {
+            return Err("null count");
+        }
+        if self.nan && (stats.lower.is_some() || stats.upper.is_some()) {
+            return Err("bounds of a column with NaN");
+        }
+        if !holds(stats.lower.as_ref(), self.least.as_ref(), Ordering::Less) {
+            return Err("lower bound");
+        }
+        if !holds(stats.upper.as_ref(), self.greatest.as_ref(), Ordering::Greater) {
+            return Err("upper bound");
+        }
+        Ok(())
+    }
+}
+
+/// Whether `bound` is the value itself if exact, else on the `outer` side of it.
+fn holds(bound: Option<&Bound>, value: Option<&Value>, outer: Ordering) -> bool {
+    let Some(bound) = bound else { return true };
+    let Some(value) = value else { return !bound.exact };
+    match bound.value.compare(value) {
+        Some(Ordering::Equal) => true,
+        Some(order) => order == outer && !bound.exact,
+        None => false,
+    }
+}
+
+fn keep(kept: &mut Option<Value>, value: Option<Value>, outer: Ordering) {
+    let Some(value) = value else { return };
+    if kept.as_ref().is_none_or(|kept| value.compare(kept) == Some(outer)) {
+        *kept = Some(value);
+    }
+}
+
+/// The least and the greatest value of a column that has bounds.
+fn extremes(array: &ArrayRef) -> Result<(Option<Value>, Option<Value>)> {
+    macro_rules! pair {
+        ($array:expr, $min:ident, $max:ident, $value:expr) => {{
+            let array = $array;
+            (aggregate::$min(array).map($value), aggregate::$max(array).map($value))
+        }};
+    }
+    let text = |v: &str| Value::String(v.to_owned());
+    let binary = |v: &[u8]| Value::Binary(v.to_vec());
+    Ok(match array.data_type() {
+        DataType::Boolean => pair!(array.as_boolean(), min_boolean, max_boolean, Value::Bool),
+        DataType::Utf8View => {
+            pair!(array.as_string_view(), min_string_view, max_string_view, text)
+        }
+        DataType::BinaryView => {
+            pair!(array.as_binary_view(), min_binary_view, max_binary_view, binary)
+        }
+        DataType::FixedSizeBinary(_) => {
+            let array = array.as_fixed_size_binary();
+            pair!(array, min_fixed_size_binary, max_fixed_size_binary, binary)
+        }
+        DataType::Decimal128(..) => {
+            pair!(array.as_primitive::<Decimal128Type>(), min, max, Value::Decimal)
+        }
+        DataType::Float32 | DataType::Float64 => {
+            let array = widen(array, &DataType::Float64)?;
+            pair!(array.as_primitive::<Float64Type>(), min, max, Value::Float)
+        }
+        from if from.is_unsigned_integer() => {
+            let array = widen(array, &DataType::UInt64)?;
+            pair!(array.as_primitive::<UInt64Type>(), min, max, Value::UInt)
+        }
+        _ => {
+            let array = widen(array, &DataType::Int64)?;
+            pair!(array.as_primitive::<Int64Type>(), min, max, Value::Int)
+        }
+    })
+}
+
+fn widen(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    cast(array, to).map_err(|e| {
+        Error::internal("a column cannot be widened").with("type", array.data_type()).with_source(e)
+    })
+}

@@ -1,0 +1,392 @@
+//! Encodes batches as Parquet and hands each full file to the store.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::SchemaDescriptor;
+use tokio::task::JoinSet;
+
+use super::batch::conform;
+use super::stats::{NanColumns, file_stats};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::format::{DataFile, ObjectRef, Schema};
+use crate::id::{Digest, Epoch, TableId};
+use crate::store::{StagedFile, Store};
+
+/// How many finished files may be on their way into the store while the next one is encoded.
+const STORING_MAX: usize = 2;
+/// Rows that are encoded before the size of the file is looked at again.
+const SLICE_ROWS: usize = 64 * 1_024;
+/// Parquet numbers row groups with 16 bits; a file is closed well before that.
+const ROW_GROUPS_MAX: usize = 16 * 1_024;
+/// Longer strings and binaries are truncated in Parquet's own statistics.
+const STATISTICS_BYTES_MAX: usize = 64;
+
+/// How data files are laid out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Bytes of Parquet after which the next file is begun.
+    pub target_bytes: u64,
+    /// The most rows in a row group.
+    pub row_group_rows: usize,
+    /// The zstd level, 1 to 22.
+    pub compression_level: i32,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self {
+            target_bytes: 128 * 1_024 * 1_024,
+            row_group_rows: 1_024 * 1_024,
+            compression_level: 3,
+        }
+    }
+}
+
+/// Writes one stream of batches into one or more data files.
+///
+/// The same batches give the same bytes, so the same digests. Rows keep their order, within a file
+/// and over the files that [`TableWriter::finish`] returns. Encoding runs in the caller's task; a
+/// finished file is made durable in a task of its own while the next one is encoded.
+///
+/// Dropping it abandons what is not durable yet. Files that are stay behind, unreferenced, until
+/// garbage collection.
+#[must_use = "nothing is written until `finish`"]
+pub struct TableWriter {
+    store: Store,
+    env: Env,
+    table: TableId,
+    epoch: Epoch,
+    layout: Layout,
+    open: Option<OpenFile>,
+    /// Files by their place in the order of rows.
+    files: BTreeMap<usize, DataFile>,
+    storing: JoinSet<Result<(usize, DataFile)>>,
+    begun: usize,
+    /// Set while a call is under way and left set by one that fails or is dropped: rows may be
+    /// missing then, so nothing more is accepted.
+    broken: bool,
+}
+
+/// What all files of one writer share.
+struct Layout {
+    schema: Schema,
+    arrow: SchemaRef,
+    parquet: SchemaDescriptor,
+    properties: WriterProperties,
+    target_bytes: u64,
+    slice_rows: usize,
+}
+
+impl TableWriter {
+    /// Makes a writer of rows of `schema`; nothing is created before the first row.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for options out of range, `Unsupported` for a schema that Parquet cannot hold.
+    pub fn new(
+        store: &Store,
+        env: &Env,
+        table: TableId,
+        epoch: Epoch,
+        schema: &Schema,
+        options: WriteOptions,
+    ) -> Result<Self> {
+        Ok(Self {
+            store: store.clone(),
+            env: env.clone(),
+            table,
+            epoch,
+            layout: Layout::new(schema, &options)?,
+            open: None,
+            files: BTreeMap::new(),
+            storing: JoinSet::new(),
+            begun: 0,
+            broken: false,
+        })
+    }
+
+    /// Adds rows; columns are taken by position.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the number of columns differs, a column is of another type, or there is a NULL
+    /// (or a decimal too large) where the schema allows none; the column is named. `Unavailable`
+    /// if a file cannot be stored. After any error the writer accepts nothing more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: a dropped call leaves a writer that accepts nothing more.
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.begin_call()?;
+        let batch = conform(batch, &self.layout.arrow)?;
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let rows = self.layout.slice_rows.min(batch.num_rows() - start);
+            self.encode(&batch.slice(start, rows))?;
+            start += rows;
+            if self.open.as_ref().is_some_and(|file| file.is_full(&self.layout)) {
+                self.close_file().await?;
+            }
+        }
+        while let Some(stored) = self.storing.try_join_next() {
+            self.settle(stored)?;
+        }
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Bytes of memory that hold rows which are not in a file yet.
+    pub fn memory_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, |file| file.writer.memory_size())
+    }
+
+    /// Ends the last file and waits until all are durable; none if there were no rows.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if a file cannot be stored, `Internal` after a call that failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it leaves at most unreferenced files.
+    pub async fn finish(mut self) -> Result<Vec<DataFile>> {
+        self.begin_call()?;
+        self.close_file().await?;
+        while let Some(stored) = self.storing.join_next().await {
+            self.settle(stored)?;
+        }
+        Ok(self.files.into_values().collect())
+    }
+
+    fn begin_call(&mut self) -> Result<()> {
+        if self.broken {
+            return Err(Error::internal("a writer was used after a call that failed"));
+        }
+        self.broken = true;
+        Ok(())
+    }
+
+    fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
+        let file = match &mut self.open {
+            Some(file) => file,
+            none => {
+                let staged = self.store.stage_data_file(self.table, self.epoch)?;
+                none.insert(OpenFile::new(staged, &self.layout)?)
+            }
+        };
+        file.write(batch)
+    }
+
+    async fn close_file(&mut self) -> Result<()> {
+        let Some(file) = self.open.take() else { return Ok(()) };
+        let finished = file.finish(&self.layout.schema)?;
+        while self.storing.len() >= STORING_MAX {
+            let Some(stored) = self.storing.join_next().await else { break };
+            self.settle(stored)?;
+        }
+        let (place, id, store) = (self.begun, self.env.file_id(), self.store.clone());
+        self.begun += 1;
+        self.storing.spawn(async move {
+            let object = store.put_data_file(finished.staged).await?;
+            let file = DataFile {
+                id,
+                object,
+                footer_bytes: finished.footer_bytes,
+                footer_digest: finished.footer_digest,
+                rows: finished.rows,
+                columns: finished.columns,
+                added_at: 0,
+            };
+            check_length(&object, finished.bytes)?;
+            Ok((place, file))
+        });
+        Ok(())
+    }
+
+    fn settle(
+        &mut self,
+        stored: Result<Result<(usize, DataFile)>, tokio::task::JoinError>,
+    ) -> Result<()> {
+        let (place, file) = stored
+            .map_err(|e| Error::internal("storing a data file was interrupted").with_source(e))??;
+        self.files.insert(place, file);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TableWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableWriter")
+            .field("table", &self.table)
+            .field("epoch", &self.epoch)
+            .field("files", &self.begun)
+            .field("memory_bytes", &self.memory_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+fn check_length(object: &ObjectRef, bytes: u64) -> Result<()> {
+    if object.bytes == bytes {
+        return Ok(());
+    }
+    Err(Error::internal("a data file was stored with another length than was written")
+        .with("written", bytes)
+        .with("stored", object.bytes))
+}
+
+impl Layout {
+    fn new(schema: &Schema, options: &WriteOptions) -> Result<Self> {
+        if options.target_bytes == 0 || options.row_group_rows == 0 {
+            return Err(Error::invalid("the sizes of files and row groups must not be 0"));
+        }
+        let level = ZstdLevel::try_new(options.compression_level).map_err(|e| {
+            Error::invalid("no such compression level")
+                .with("level", options.compression_level)
+                .with_source(e)
+        })?;
+        if schema.fields().is_empty() {
+            return Err(Error::unsupported("a table without columns cannot hold rows"));
+        }
+        let arrow = schema.to_arrow();
+        let parquet = ArrowSchemaConverter::new().convert(&arrow).map_err(|e| {
+            Error::unsupported("the columns cannot be stored as Parquet").with_source(e)
+        })?;
+        // Nothing that varies from run to run goes in: the bytes depend on the rows alone.
+        let properties = WriterProperties::builder()
+            .set_created_by("udr".to_owned())
+            .set_compression(Compression::ZSTD(level))
+            .set_max_row_group_row_count(Some(options.row_group_rows))
+            .set_dictionary_enabled(true)
+            .set_statistics_enabled(EnabledStatistics::Page)
+            .set_statistics_truncate_length(Some(STATISTICS_BYTES_MAX))
+            .set_column_index_truncate_length(Some(STATISTICS_BYTES_MAX))
+            .set_bloom_filter_enabled(false)
+            .build();
+        Ok(Self {
+            schema: schema.clone(),
+            arrow,
+            parquet,
+            properties,
+            target_bytes: options.target_bytes,
+            slice_rows: SLICE_ROWS.min(options.row_group_rows.saturating_mul(1_024)),
+        })
+    }
+}
+
+/// A file that rows are still added to.
+struct OpenFile {
+    writer: ArrowWriter<Sink>,
+    nans: NanColumns,
+    rows: u64,
+}
+
+/// A file that only has to be made durable.
+struct FinishedFile {
+    staged: StagedFile,
+    bytes: u64,
+    footer_bytes: u32,
+    footer_digest: Digest,
+    rows: u64,
+    columns: BTreeMap<crate::id::FieldId, crate::format::ColumnStats>,
+}
+
+impl OpenFile {
+    fn new(staged: StagedFile, layout: &Layout) -> Result<Self> {
+        let options = ArrowWriterOptions::new()
+            .with_properties(layout.properties.clone())
+            .with_parquet_schema(layout.parquet.clone());
+        let sink = Sink { staged: Some(staged), footer: None };
+        let writer = ArrowWriter::try_new_with_options(sink, Arc::clone(&layout.arrow), options)
+            .map_err(encode_error)?;
+        Ok(Self { writer, nans: NanColumns::new(&layout.schema), rows: 0 })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.nans.look_at(batch);
+        self.writer.write(batch).map_err(encode_error)?;
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    fn is_full(&self, layout: &Layout) -> bool {
+        let bytes = self.writer.bytes_written() + self.writer.in_progress_size();
+        bytes as u64 >= layout.target_bytes
+            || self.writer.flushed_row_groups().len() >= ROW_GROUPS_MAX
+    }
+
+    fn finish(mut self, schema: &Schema) -> Result<FinishedFile> {
+        // After the last row group Parquet writes the page index, then the file metadata: what
+        // follows here is exactly the footer.
+        self.writer.flush().map_err(encode_error)?;
+        self.writer.sync().map_err(|e| encode_error(e.into()))?;
+        self.writer.inner_mut().footer = Some(Footer::default());
+        let metadata: ParquetMetaData = self.writer.finish().map_err(encode_error)?;
+        let bytes = self.writer.bytes_written() as u64;
+        let sink = self.writer.inner_mut();
+        let (Some(staged), Some(footer)) = (sink.staged.take(), sink.footer.take()) else {
+            return Err(Error::internal("a data file was finished twice"));
+        };
+        let footer_bytes = u32::try_from(footer.bytes)
+            .map_err(|e| Error::internal("the footer of a data file is too long").with_source(e))?;
+        Ok(FinishedFile {
+            staged,
+            bytes,
+            footer_bytes,
+            footer_digest: footer.hasher.finalize().into(),
+            rows: self.rows,
+            columns: file_stats(schema, &metadata, Some(&self.nans)),
+        })
+    }
+}
+
+/// Passes bytes on to the store, and hashes those of the footer.
+struct Sink {
+    staged: Option<StagedFile>,
+    footer: Option<Footer>,
+}
+
+#[derive(Default)]
+struct Footer {
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Write for Sink {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let Some(staged) = &mut self.staged else {
+            return Err(io::Error::other("the file is finished"));
+        };
+        let written = staged.write(buf)?;
+        if let (Some(footer), Some(buf)) = (&mut self.footer, buf.get(..written)) {
+            footer.hasher.update(buf);
+            footer.bytes += written as u64;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.staged.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+fn encode_error(error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<io::Error>() {
+            Ok(io) => Error::unavailable("a data file cannot be written").with_source(io),
+            Err(other) => Error::internal("rows cannot be encoded").with_source(other),
+        },
+        other => Error::internal("rows cannot be encoded").with_source(other),
+    }
+}
