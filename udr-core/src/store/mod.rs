@@ -59,6 +59,16 @@ pub enum RefKind {
     Tag,
 }
 
+impl RefKind {
+    /// What a person calls it.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Branch => "branch",
+            Self::Tag => "tag",
+        }
+    }
+}
+
 /// How a store is used.
 #[derive(Clone)]
 pub struct StoreOptions {
@@ -202,3 +212,4 @@ impl fmt::Debug for Store {
             .finish_non_exhaustive()
     }
 }
+#[cfg(test)]

@@ -20,6 +20,7 @@ use crate::format::ObjectRef;
 use crate::id::{Digest, Epoch, TableId};
 
 use super::layout::Layout;
+use super::local::Staged;
 use super::staged::{Body, StagedFile};
 use super::{Store, failure};
 
@@ -39,7 +40,7 @@ const PREFIX_DIGITS_MIN: usize = 4;
 const LISTS_AT_ONCE: usize = 8;
 
 impl Store {
-    /// Stores a metadata object; durable when it returns.
+    /// Stores a metadata object; durable no later than the next record that this store creates.
     ///
     /// # Errors
     ///
@@ -160,24 +161,17 @@ impl Store {
         Ok(found)
     }
 
-    /// Starts a data file.
-    ///
-    /// # Errors
-    ///
-    /// `Unavailable` if its folder cannot be written.
+    /// Starts a data file. Touches nothing until there is much to write.
     pub fn stage_data_file(&self, table: TableId, epoch: Epoch) -> Result<StagedFile> {
+        let folder = self.inner.layout.data_folder(table, epoch);
         let body = match &self.inner.local {
-            Some(local) => {
-                let folder = self.inner.layout.data_folder(table, epoch);
-                let staged = local.stage(&folder);
-                Body::Local(staged.map_err(|e| failure::explain_write(&e, &folder))?)
-            }
+            Some(local) => Body::Local(local.stage(&folder)),
             None => Body::Spooled(tempfile::spooled_tempfile(SPOOLED_BYTES_MAX)),
         };
         Ok(StagedFile::new(table, epoch, body))
     }
 
-    /// Gives a data file its name; durable when it returns.
+    /// Gives a data file its name; durable no later than the next record that this store creates.
     ///
     /// # Errors
     ///
@@ -196,15 +190,15 @@ impl Store {
             .inner
             .layout
             .data_file(staged.table, staged.epoch, &object.digest);
-        match (staged.body, &self.inner.local) {
-            (Body::Local(file), Some(local)) => local
-                .publish(file, &path)
-                .await
-                .map_err(|e| failure::explain_write(&e, &path))?,
-            (Body::Local(_), None) => {
-                return Err(Error::internal("data file was staged in another store"));
-            }
-            (Body::Spooled(file), _) => self.upload(&path, file, object.bytes).await?,
+        match staged.body {
+            Body::Local(stage) => match stage.finish() {
+                Staged::Few(bytes) => self.put(&path, &bytes.into()).await?,
+                Staged::Many(file) => {
+                    let published = file.publish(&path).await;
+                    published.map_err(|e| failure::explain_write(&e, &path))?;
+                }
+            },
+            Body::Spooled(file) => self.upload(&path, file, object.bytes).await?,
         }
         Ok(object)
     }

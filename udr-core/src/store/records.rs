@@ -65,7 +65,7 @@ impl Store {
     /// `Unavailable`; nobody relies on a hint, so it can be ignored.
     pub async fn put_hint(&self, kind: RefKind, name: &RefName, version: Version) -> Result<()> {
         let path = self.inner.layout.hint(kind, name);
-        let hint = version.to_string();
+        let hint = Bytes::from(version.to_string());
         let put = match &self.inner.local {
             Some(local) => local.put_unsynced(&path, hint).await,
             None => self.inner.backend.put(&path, hint.into()).await.map(drop),
@@ -94,14 +94,25 @@ impl Store {
     ///
     /// `Unavailable`.
     pub async fn last_record(&self, kind: RefKind, name: &RefName) -> Result<Option<Version>> {
+        Ok(self.list_records(kind, name).await?.pop())
+    }
+
+    /// The versions of all records of a ref, in order.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`.
+    pub async fn list_records(&self, kind: RefKind, name: &RefName) -> Result<Vec<Version>> {
         let records = self
             .list_level(&self.inner.layout.ref_folder(kind, name))
             .await?
             .objects;
-        Ok(records
+        let versions = records
             .iter()
-            .filter_map(|meta| Layout::version_of(&meta.location))
-            .max())
+            .filter_map(|meta| Layout::version_of(&meta.location));
+        let mut versions = versions.collect::<Vec<_>>();
+        versions.sort_unstable();
+        Ok(versions)
     }
 
     /// The refs that have records, by their folded names, in order.

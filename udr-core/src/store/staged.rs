@@ -13,7 +13,7 @@ use tempfile::SpooledTempFile;
 
 use crate::id::{Digest, Epoch, TableId};
 
-use super::local::TempFile;
+use super::local::LocalStage;
 
 /// A data file that is being written; hashed on the way, removed if dropped.
 #[must_use]
@@ -27,7 +27,7 @@ pub struct StagedFile {
 
 pub(super) enum Body {
     /// In the folder where it will stay.
-    Local(TempFile),
+    Local(LocalStage),
     /// In memory, then in the system's folder for temporary files.
     Spooled(SpooledTempFile),
 }

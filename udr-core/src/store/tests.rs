@@ -224,6 +224,8 @@ async fn records_are_created_once() {
             store.last_record(BRANCH, &main).await.unwrap(),
             Some(Version(11))
         );
+        let all = store.list_records(BRANCH, &main).await.unwrap();
+        assert_eq!(all, [Version(0), Version(1), Version(11)]);
         assert_eq!(
             store
                 .get_record(RefKind::Tag, &main, Version(1))
@@ -520,14 +522,14 @@ async fn dropped_data_files_leave_nothing_behind() {
     let dir = TempDir::new().unwrap();
     let store = on_disk(dir.path(), &quick());
     let folder = dir.path().join(format!("data/{}/2", table()));
-    let staged = write_data_file(&store, b"unfinished");
+    let large = vec![7; 3 << 20];
+    drop(write_data_file(&store, b"a few bytes"));
+    assert!(!folder.exists());
+    let staged = write_data_file(&store, &large);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
     drop(staged);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
-    store
-        .put_data_file(write_data_file(&store, b"finished"))
-        .await
-        .unwrap();
+    store.put_data_file(write_data_file(&store, &large)).await.unwrap();
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
 }
 

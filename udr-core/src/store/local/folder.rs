@@ -5,6 +5,7 @@
 //! link.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use parking_lot::Mutex;
 
+use super::pending::Pending;
 use crate::env::Env;
 use crate::store::Durability;
 
@@ -29,6 +31,8 @@ pub(crate) struct Root {
     durability: Durability,
     opened: Mutex<Option<Arc<Dir>>>,
     durable: Mutex<HashSet<String>>,
+    /// Files that were added and are not known to be durable.
+    pub(super) pending: Pending,
     temp_suffix: String,
     temp_count: AtomicU64,
 }
@@ -37,7 +41,7 @@ pub(crate) struct Root {
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) dir: Dir,
-    /// Folders that were made or found on the way, each with the one whose entry names it.
+    path: String,
     unsettled: Vec<(String, String)>,
 }
 
@@ -48,6 +52,7 @@ impl Root {
             durability,
             opened: Mutex::new(None),
             durable: Mutex::new(HashSet::new()),
+            pending: Pending::default(),
             // Unique to this store, so that processes on one disk do not meet.
             temp_suffix: Env::system().file_id().to_string(),
             temp_count: AtomicU64::new(0),
@@ -122,6 +127,7 @@ impl Root {
         if path.is_empty() {
             return Ok(Folder {
                 dir: root.try_clone()?,
+                path: String::new(),
                 unsettled: Vec::new(),
             });
         }
@@ -146,6 +152,7 @@ impl Root {
         }
         Ok(Folder {
             dir: root.open_dir(path)?,
+            path: path.to_owned(),
             unsettled,
         })
     }
@@ -153,52 +160,58 @@ impl Root {
     /// Makes the entries of `folder` durable, and `folder` itself.
     pub(super) fn settle(&self, folder: &Folder) -> io::Result<()> {
         if !self.syncs() {
-            self.remember(folder);
+            self.remember(&folder.unsettled);
             return Ok(());
         }
-        sync(&folder.dir)?;
-        if folder.unsettled.is_empty() {
-            return Ok(());
-        }
-        let root = self.open()?;
+        self.sync_folder(&folder.path)?;
         for (_, parent) in folder.unsettled.iter().rev() {
-            if parent.is_empty() {
-                sync(&root)?;
-            } else {
-                sync(&root.open_dir(parent)?)?;
-            }
+            self.sync_folder(parent)?;
         }
-        self.remember(folder);
+        self.remember(&folder.unsettled);
         Ok(())
     }
 
-    fn remember(&self, folder: &Folder) {
-        if folder.unsettled.is_empty() {
+    /// The folder at `path` through a descriptor of its own: an error that another one has seen is
+    /// not reported again.
+    ///
+    /// Nothing where a folder cannot be synced, and need not be.
+    pub(super) fn open_to_sync(&self, path: &str) -> io::Result<Option<File>> {
+        if cfg!(not(unix)) {
+            return Ok(None);
+        }
+        let path = if path.is_empty() { "." } else { path };
+        Ok(Some(self.open()?.open(path)?.into_std()))
+    }
+
+    fn sync_folder(&self, path: &str) -> io::Result<()> {
+        self.open_to_sync(path)?
+            .map_or(Ok(()), |folder| folder.sync_all())
+    }
+
+    /// Notes that folders, given as in [`Folder::unsettled`], are durable.
+    pub(super) fn remember(&self, settled: &[(String, String)]) {
+        if settled.is_empty() {
             return;
         }
         let mut durable = self.durable.lock();
         if durable.len() >= REMEMBERED_MAX {
             durable.clear();
         }
-        durable.extend(folder.unsettled.iter().map(|(child, _)| child.clone()));
+        durable.extend(settled.iter().map(|(child, _)| child.clone()));
     }
 }
 
-/// Makes the entries of a folder durable, through a descriptor of its own: an error that another
-/// one has seen is not reported again.
-#[cfg(unix)]
-fn sync(dir: &Dir) -> io::Result<()> {
-    dir.open(".")?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync(_: &Dir) -> io::Result<()> {
-    Ok(())
+impl Folder {
+    /// Folders that were made or found on the way here, each with the one whose entry names it;
+    /// outermost first.
+    pub(super) fn unsettled(&self) -> &[(String, String)] {
+        &self.unsettled
+    }
 }
 
 #[cfg(unix)]
 fn sync_ambient(path: &Path) -> io::Result<()> {
-    std::fs::File::open(path)?.sync_all()
+    File::open(path)?.sync_all()
 }
 
 #[cfg(not(unix))]

@@ -1,11 +1,15 @@
 //! An object store on local disk whose answers survive a power cut.
 //!
 //! In: calls of the `object_store` trait. Out: files below one folder. Called by `Store`, and by
-//! tests that wrap it. `object_store`'s own local backend never syncs; this one writes as `temp`
+//! tests that wrap it. `object_store`'s own local backend never syncs; this one writes as `put`
 //! describes, and follows no symbolic link out of its folder.
 
+mod batch;
 mod folder;
 mod list;
+mod pending;
+mod put;
+mod stage;
 mod temp;
 #[cfg(test)]
 mod tests;
@@ -13,7 +17,7 @@ mod upload;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::Path as DiskPath;
 use std::sync::Arc;
@@ -33,8 +37,10 @@ use super::Durability;
 use super::failure::LocalError;
 use crate::error::Error;
 use folder::{Root, TEMP_PREFIX};
-use temp::Existing;
-pub(crate) use temp::TempFile;
+use put::{ADDED_BYTES_MAX, Place};
+use temp::{Existing, TempFile};
+
+pub(crate) use stage::{LocalStage, Staged};
 
 /// The largest piece that is read at once.
 const PIECE_BYTES_MAX: u64 = 1 << 20;
@@ -71,27 +77,16 @@ impl LocalStore {
         })
     }
 
-    /// A temporary file in `folder`.
-    pub(crate) fn stage(&self, folder: &Path) -> Result<TempFile> {
-        TempFile::create(&self.root, folder.as_ref())
-            .map_err(|e| LocalError::nothing(e).at(folder.as_ref()))
-    }
-
-    /// Gives a staged file its name in the folder where it was staged.
-    pub(crate) async fn publish(&self, file: TempFile, path: &Path) -> Result<()> {
-        let name = path.filename().unwrap_or_default().to_owned();
-        blocking(path, move || file.publish(&name)).await
+    /// A data file in `folder`, which is made once it is needed.
+    pub(crate) fn stage(&self, folder: &Path) -> LocalStage {
+        LocalStage::new(Arc::clone(&self.root), folder.clone())
     }
 
     /// Stores `text` without syncing anything: it is whole or lost.
-    pub(crate) async fn put_unsynced(&self, path: &Path, text: String) -> Result<()> {
-        let (folder, name) = split(path)?;
+    pub(crate) async fn put_unsynced(&self, path: &Path, text: Bytes) -> Result<()> {
+        let place = place_of(path)?;
         let root = Arc::clone(&self.root);
-        blocking(path, move || {
-            temp::store_unsynced(&root, &folder, &name, text.as_bytes())
-                .map_err(LocalError::nothing)
-        })
-        .await
+        blocking(path, move || put::note(&root, &place, &text)).await
     }
 
     /// Removes what interrupted writes left behind, and says how many.
@@ -114,20 +109,20 @@ async fn blocking<T: Send + 'static>(
         .map_err(|e| e.at(path.as_ref()))
 }
 
-/// The folder and the name of the file at `path`.
-fn split(path: &Path) -> Result<(String, String)> {
-    if path
-        .as_ref()
-        .split('/')
-        .any(|part| part.is_empty() || part.starts_with(TEMP_PREFIX))
-    {
+/// Where the file at `path` is.
+fn place_of(path: &Path) -> Result<Place> {
+    let hidden = |part: &str| part.is_empty() || part.starts_with(TEMP_PREFIX);
+    if path.as_ref().split('/').any(hidden) {
         return Err(LocalError::nothing(io::ErrorKind::InvalidFilename.into()).at(path.as_ref()));
     }
     let (folder, name) = path
         .as_ref()
         .rsplit_once('/')
         .unwrap_or(("", path.as_ref()));
-    Ok((folder.to_owned(), name.to_owned()))
+    Ok(Place {
+        folder: folder.to_owned(),
+        name: name.to_owned(),
+    })
 }
 
 fn open(root: &Root, path: &Path) -> Result<(File, ObjectMeta), LocalError> {
@@ -178,22 +173,28 @@ impl ObjectStore for LocalStore {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        let existing = match opts.mode {
-            PutMode::Create => Existing::Keep,
-            PutMode::Overwrite => Existing::Replace,
-            PutMode::Update(_) => return Err(not_implemented("put_opts with PutMode::Update")),
-        };
         if !opts.attributes.is_empty() {
             return Err(not_implemented("put_opts with attributes"));
         }
-        let (folder, name) = split(location)?;
+        let small = payload.content_length() <= ADDED_BYTES_MAX;
+        let place = place_of(location)?;
         let root = Arc::clone(&self.root);
-        blocking(location, move || {
-            temp::store(&root, &folder, &name, existing, |file| {
-                payload.iter().try_for_each(|bytes| file.write_all(bytes))
-            })
-        })
-        .await?;
+        match opts.mode {
+            PutMode::Create => {
+                blocking(location, move || put::create(&root, &place, &payload)).await?;
+            }
+            PutMode::Overwrite if small => {
+                blocking(location, move || put::add(&root, &place, &payload)).await?;
+            }
+            PutMode::Overwrite => {
+                let write = move |temp: &TempFile| temp.write_pieces(&payload);
+                blocking(location, move || {
+                    put::replace(&root, &place, Existing::Replace, write)
+                })
+                .await?;
+            }
+            PutMode::Update(_) => return Err(not_implemented("put_opts with PutMode::Update")),
+        }
         Ok(PutResult {
             e_tag: None,
             version: None,
@@ -208,17 +209,22 @@ impl ObjectStore for LocalStore {
         if !opts.attributes.is_empty() {
             return Err(not_implemented("put_multipart_opts with attributes"));
         }
-        let (folder, _) = split(location)?;
+        let folder = place_of(location)?.folder;
         let root = Arc::clone(&self.root);
+        let upload_root = Arc::clone(&root);
         let file = blocking(location, move || {
             TempFile::create(&root, &folder).map_err(LocalError::nothing)
         })
         .await?;
-        Ok(Box::new(upload::LocalUpload::new(location.clone(), file)))
+        Ok(Box::new(upload::LocalUpload::new(
+            upload_root,
+            location.clone(),
+            file,
+        )))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        split(location)?;
+        place_of(location)?;
         if options.version.is_some() {
             return Err(not_implemented("get_opts with a version"));
         }
@@ -261,7 +267,7 @@ impl ObjectStore for LocalStore {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        split(location)?;
+        place_of(location)?;
         let root = Arc::clone(&self.root);
         let path = location.clone();
         let ranges = ranges.to_vec();
@@ -289,7 +295,7 @@ impl ObjectStore for LocalStore {
             let root = Arc::clone(&root);
             async move {
                 let location = location?;
-                split(&location)?;
+                place_of(&location)?;
                 let path = location.clone();
                 blocking(&location, move || {
                     let removed = root.open().and_then(|dir| dir.remove_file(path.as_ref()));
@@ -337,15 +343,15 @@ impl ObjectStore for LocalStore {
             CopyMode::Create => Existing::Keep,
             CopyMode::Overwrite => Existing::Replace,
         };
-        split(from)?;
-        let (folder, name) = split(to)?;
+        place_of(from)?;
+        let place = place_of(to)?;
         let root = Arc::clone(&self.root);
         let source = from.clone();
         blocking(to, move || {
             open(&root, &source)?;
-            temp::store(&root, &folder, &name, existing, |file| {
+            put::replace(&root, &place, existing, |temp| {
                 let (mut from, _) = open(&root, &source).map_err(|e| e.cause)?;
-                io::copy(&mut from, file).map(drop)
+                io::copy(&mut from, &mut &**temp.file()).map(drop)
             })
         })
         .await

@@ -1,25 +1,16 @@
-//! Writing a file so that it is whole or absent under its name, whatever happens.
+//! A file that does not have its name yet.
 //!
-//! In: bytes and a name. Out: a durable file. Called by `mod` and by staged data files.
-//!
-//! 1. Write to a temporary name in the same folder and sync the file.
-//! 2. Link it to its name (create) or rename it (overwrite). Before this nothing is stored.
-//! 3. Sync the folder, and every folder made on the way.
-//!
-//! A file whose sync failed is written anew, since its pages now count as clean and a second sync
-//! would succeed for nothing.
+//! In: a folder. Out: a file that is whole before it has a name. Called by `put` and `stage`.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cap_std::fs::OpenOptions;
 
 use super::folder::{Folder, Root};
-use crate::store::failure::LocalError;
 
-/// How often a file is written before its failing syncs are believed.
-const WRITES_MAX: usize = 2;
 /// How often a free temporary name is sought.
 const NAMES_MAX: usize = 16;
 
@@ -32,19 +23,18 @@ pub(super) enum Existing {
     Replace,
 }
 
-/// A file without a name; removed when dropped.
+/// A file under a temporary name in the folder where it will stay; removed when dropped.
 #[derive(Debug)]
-pub(crate) struct TempFile {
-    root: Arc<Root>,
-    folder: Folder,
-    file: File,
+pub(super) struct TempFile {
+    pub(super) folder: Folder,
+    file: Arc<File>,
     /// Empty once the file is in its place.
     name: String,
 }
 
 impl TempFile {
     /// Makes one in the folder at `path` below the root, which is made if need be.
-    pub(super) fn create(root: &Arc<Root>, path: &str) -> io::Result<Self> {
+    pub(super) fn create(root: &Root, path: &str) -> io::Result<Self> {
         let folder = root.folder(path)?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
@@ -57,35 +47,26 @@ impl TempFile {
                 Err(e) => return Err(e),
             }
         };
-        Ok(Self {
-            root: Arc::clone(root),
-            folder,
-            file,
-            name,
-        })
+        let file = Arc::new(file);
+        Ok(Self { folder, file, name })
     }
 
-    pub(super) fn file(&mut self) -> &mut File {
-        &mut self.file
+    pub(super) fn file(&self) -> &Arc<File> {
+        &self.file
     }
 
-    /// Gives the file its name, durably; one that has it already is replaced.
-    pub(super) fn publish(mut self, name: &str) -> Result<(), LocalError> {
-        self.sync().map_err(LocalError::nothing)?;
-        self.place(name, Existing::Replace)
-            .map_err(LocalError::nothing)?;
-        self.root.settle(&self.folder).map_err(LocalError::unknown)
+    pub(super) fn write_pieces<'a>(
+        &self,
+        pieces: impl IntoIterator<Item = &'a Bytes>,
+    ) -> io::Result<()> {
+        let mut file = &*self.file;
+        pieces
+            .into_iter()
+            .try_for_each(|piece| file.write_all(piece))
     }
 
-    fn sync(&self) -> io::Result<()> {
-        if self.root.syncs() {
-            self.file.sync_all()
-        } else {
-            Ok(())
-        }
-    }
-
-    fn place(&mut self, name: &str, existing: Existing) -> io::Result<()> {
+    /// Gives the file its name, without making anything durable.
+    pub(super) fn place(&mut self, name: &str, existing: Existing) -> io::Result<()> {
         let dir = &self.folder.dir;
         match existing {
             Existing::Replace => dir.rename(&self.name, dir, name)?,
@@ -100,78 +81,10 @@ impl TempFile {
     }
 }
 
-impl Write for TempFile {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.file.write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
 impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.name.is_empty() {
             drop(self.folder.dir.remove_file(&self.name));
         }
     }
-}
-
-/// Stores what `write` writes as `name` in the folder at `path`.
-pub(super) fn store(
-    root: &Arc<Root>,
-    path: &str,
-    name: &str,
-    mut existing: Existing,
-    write: impl Fn(&mut File) -> io::Result<()>,
-) -> Result<(), LocalError> {
-    let mut visible = false;
-    let mut tries = 1;
-    loop {
-        let failed = |cause| match visible {
-            true => LocalError::unknown(cause),
-            false => LocalError::nothing(cause),
-        };
-        let mut temp = TempFile::create(root, path).map_err(failed)?;
-        write(temp.file()).map_err(failed)?;
-        if let Err(cause) = temp.sync() {
-            if tries == WRITES_MAX {
-                return Err(failed(cause));
-            }
-            tries += 1;
-            continue;
-        }
-        if let Err(cause) = temp.place(name, existing) {
-            if cause.kind() == ErrorKind::AlreadyExists {
-                // What is there may be ours, from an attempt that was given up: whoever reads it
-                // next can rely on it.
-                root.settle(&temp.folder).map_err(LocalError::unknown)?;
-            }
-            return Err(failed(cause));
-        }
-        match root.settle(&temp.folder) {
-            Ok(()) => return Ok(()),
-            Err(cause) if tries == WRITES_MAX => return Err(LocalError::unknown(cause)),
-            Err(_) => {
-                // The name is taken by these very bytes, so replacing them harms nobody.
-                existing = Existing::Replace;
-                visible = true;
-                tries += 1;
-            }
-        }
-    }
-}
-
-/// Stores `bytes` as `name` without syncing anything; whole while the power is on, and after a cut
-/// it may be empty or gone.
-pub(super) fn store_unsynced(
-    root: &Arc<Root>,
-    path: &str,
-    name: &str,
-    bytes: &[u8],
-) -> io::Result<()> {
-    let mut temp = TempFile::create(root, path)?;
-    temp.write_all(bytes)?;
-    temp.place(name, Existing::Replace)
 }

@@ -13,12 +13,15 @@ use object_store::{
 };
 use parking_lot::Mutex;
 
-use super::temp::TempFile;
-use super::{LocalError, blocking};
+use super::folder::Root;
+use super::put;
+use super::temp::{Existing, TempFile};
+use super::{LocalError, blocking, place_of};
 
 /// Parts that go to one temporary file.
 #[derive(Debug)]
 pub(super) struct LocalUpload {
+    root: Arc<Root>,
     location: Path,
     /// Nothing once completed or aborted.
     file: Option<Arc<Mutex<TempFile>>>,
@@ -26,8 +29,9 @@ pub(super) struct LocalUpload {
 }
 
 impl LocalUpload {
-    pub(super) fn new(location: Path, file: TempFile) -> Self {
+    pub(super) fn new(root: Arc<Root>, location: Path, file: TempFile) -> Self {
         Self {
+            root,
             location,
             file: Some(Arc::new(Mutex::new(file))),
             next: 0,
@@ -50,8 +54,8 @@ impl MultipartUpload for LocalUpload {
         Box::pin(async move {
             let file = file.ok_or_else(|| Self::ended(&location))?;
             blocking(&location, move || {
-                let mut temp = file.lock();
-                let file = temp.file();
+                let temp = file.lock();
+                let mut file = &**temp.file();
                 file.seek(SeekFrom::Start(start))
                     .and_then(|_| data.iter().try_for_each(|bytes| file.write_all(bytes)))
                     .map_err(LocalError::nothing)
@@ -64,8 +68,12 @@ impl MultipartUpload for LocalUpload {
         let ended = || Self::ended(&self.location);
         let file = self.file.take().ok_or_else(ended)?;
         let file = Arc::into_inner(file).ok_or_else(ended)?.into_inner();
-        let name = self.location.filename().unwrap_or_default().to_owned();
-        blocking(&self.location, move || file.publish(&name)).await?;
+        let place = place_of(&self.location)?;
+        let root = Arc::clone(&self.root);
+        blocking(&self.location, move || {
+            put::finish(&root, file, &place.name, Existing::Replace).map_err(Into::into)
+        })
+        .await?;
         Ok(PutResult {
             e_tag: None,
             version: None,
