@@ -212,4 +212,3 @@ impl fmt::Debug for Store {
             .finish_non_exhaustive()
     }
 }
-#[cfg(test)]

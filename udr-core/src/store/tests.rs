@@ -529,7 +529,10 @@ async fn dropped_data_files_leave_nothing_behind() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
     drop(staged);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
-    store.put_data_file(write_data_file(&store, &large)).await.unwrap();
+    store
+        .put_data_file(write_data_file(&store, &large))
+        .await
+        .unwrap();
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
 }
 

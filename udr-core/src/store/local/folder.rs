@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -30,6 +30,8 @@ pub(crate) struct Root {
     path: PathBuf,
     durability: Durability,
     opened: Mutex<Option<Arc<Dir>>>,
+    /// Whether the root is known to be durable.
+    settled: AtomicBool,
     durable: Mutex<HashSet<String>>,
     /// Files that were added and are not known to be durable.
     pub(super) pending: Pending,
@@ -51,6 +53,7 @@ impl Root {
             path: std::path::absolute(path)?,
             durability,
             opened: Mutex::new(None),
+            settled: AtomicBool::new(false),
             durable: Mutex::new(HashSet::new()),
             pending: Pending::default(),
             // Unique to this store, so that processes on one disk do not meet.
@@ -84,20 +87,19 @@ impl Root {
         Ok(dir)
     }
 
-    /// The root, made if it does not exist.
+    /// The root, made if it does not exist; whoever made it, its parent's entry for it is durable.
     fn open_or_create(&self) -> io::Result<Arc<Dir>> {
-        match self.open() {
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            found => return found,
+        if self.settled.load(Ordering::Acquire) {
+            return self.open();
         }
         let missing = |path: &&Path| matches!(path.try_exists(), Ok(false));
-        let mut made = self
+        let mut missing = self
             .path
             .ancestors()
             .take_while(missing)
             .collect::<Vec<_>>();
-        made.reverse();
-        for path in made {
+        missing.reverse();
+        for path in &missing {
             match std::fs::create_dir(path) {
                 Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
                 _ => {}
@@ -106,7 +108,18 @@ impl Root {
                 sync_ambient(parent)?;
             }
         }
-        self.open()
+        if let Some(parent) = self
+            .path
+            .parent()
+            .filter(|_| self.syncs() && missing.is_empty())
+        {
+            // Another process can have made it just now. A parent that may not be opened is not
+            // one that a process like this could have made it in.
+            drop(sync_ambient(parent));
+        }
+        let root = self.open()?;
+        self.settled.store(true, Ordering::Release);
+        Ok(root)
     }
 
     /// The folder at `path`, made if it does not exist.
@@ -114,6 +127,7 @@ impl Root {
         match self.try_folder(path) {
             // Somebody removed what was remembered: make it again.
             Err(e) if e.kind() == ErrorKind::NotFound => {
+                self.settled.store(false, Ordering::Release);
                 *self.opened.lock() = None;
                 self.durable.lock().clear();
                 self.try_folder(path)

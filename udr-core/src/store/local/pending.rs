@@ -57,6 +57,11 @@ impl Pending {
         self.waiting.lock().push(added);
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         let waiting = self.waiting.lock();
         let bytes = waiting

@@ -234,3 +234,121 @@ async fn what_a_store_on_disk_cannot_do_is_refused() {
     assert!(store.put(&Path::default(), "x".into()).await.is_err());
     assert_eq!(listed(&store, None).await, set(&[]));
 }
+
+/// How many added files are not known to be durable.
+fn waiting(store: &LocalStore) -> usize {
+    store.root.pending.len()
+}
+
+#[tokio::test]
+async fn added_files_are_durable_before_the_next_created_one() {
+    let dir = TempDir::new().unwrap();
+    let store = open_store(&dir);
+    let create = PutOptions::from(PutMode::Create);
+    for number in 0..5 {
+        store
+            .put(&Path::from(format!("a/{number}")), "x".into())
+            .await
+            .unwrap();
+    }
+    // Found, not written, but perhaps written a moment ago by somebody else.
+    store.put(&Path::from("a/0"), "x".into()).await.unwrap();
+    assert_eq!(waiting(&store), 6);
+    store
+        .put_opts(&Path::from("record"), "x".into(), create.clone())
+        .await
+        .unwrap();
+    assert_eq!(waiting(&store), 0);
+
+    let large = vec![7; ADDED_BYTES_MAX + 1];
+    store
+        .put(&Path::from("a/large"), large.into())
+        .await
+        .unwrap();
+    assert_eq!(waiting(&store), 0, "a large file is synced at once");
+    for number in 0..500 {
+        store
+            .put(&Path::from(format!("b/{number}")), "x".into())
+            .await
+            .unwrap();
+        assert!(waiting(&store) <= 64);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_synced_is_written_anew_before_a_record_is_seen() {
+    let dir = TempDir::new().unwrap();
+    let store = open_store(&dir);
+    let added = |folder: &str| {
+        let place = Place {
+            folder: folder.to_owned(),
+            name: "object".to_owned(),
+        };
+        // Syncing this one fails.
+        let file = Some(Arc::new(File::open("/dev/null").unwrap()));
+        assert!(file.as_ref().unwrap().sync_all().is_err());
+        pending::Added {
+            place,
+            payload: "bytes".into(),
+            unsettled: Vec::new(),
+            file,
+        }
+    };
+    let record = async |name: &str| {
+        let create = PutOptions::from(PutMode::Create);
+        store.put_opts(&Path::from(name), "x".into(), create).await
+    };
+    std::fs::create_dir(dir.path().join("good")).unwrap();
+    store.root.pending.push(added("good"));
+    record("first").await.unwrap();
+    assert_eq!(
+        std::fs::read(dir.path().join("good/object")).unwrap(),
+        b"bytes"
+    );
+
+    std::fs::write(dir.path().join("bad"), "a file in place of the folder").unwrap();
+    for attempt in 0..2 {
+        if attempt == 0 {
+            store.root.pending.push(added("bad"));
+        }
+        assert!(record("second").await.is_err());
+        assert_eq!(waiting(&store), 1);
+        assert_eq!(
+            listed(&store, None).await,
+            set(&["bad", "first", "good/object"])
+        );
+    }
+    std::fs::remove_file(dir.path().join("bad")).unwrap();
+    record("second").await.unwrap();
+    assert_eq!(
+        std::fs::read(dir.path().join("bad/object")).unwrap(),
+        b"bytes"
+    );
+}
+
+#[test]
+fn one_blocking_thread_is_enough() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build();
+    runtime.unwrap().block_on(async {
+        let dir = TempDir::new().unwrap();
+        let store = open_store(&dir);
+        let paths = (0..20)
+            .map(|number| Path::from(format!("{number}/x")))
+            .collect::<Vec<_>>();
+        let puts = paths.iter().map(|path| store.put(path, "x".into()));
+        futures::future::try_join_all(puts).await.unwrap();
+        let creates = (0..5).map(|number| {
+            let path = Path::from(format!("record-{number}"));
+            let store = store.clone();
+            async move {
+                store
+                    .put_opts(&path, "x".into(), PutMode::Create.into())
+                    .await
+            }
+        });
+        futures::future::try_join_all(creates).await.unwrap();
+        assert_eq!(waiting(&store), 0);
+    });
+}
