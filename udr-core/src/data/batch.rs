@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanBufferBuilder, FixedSizeListArray,
-    ListArray, MapArray, PrimitiveArray, RecordBatch, StructArray, new_null_array,
+    Array as _, ArrayRef, ArrowPrimitiveType, AsArray as _, BooleanBufferBuilder,
+    FixedSizeListArray, ListArray, MapArray, PrimitiveArray, RecordBatch, StructArray,
+    new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, filter};
@@ -27,9 +28,11 @@ use crate::error::{Error, Result};
 /// beyond its precision.
 pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.num_columns() != schema.fields().len() {
-        return Err(Error::invalid("the number of columns differs from the table's")
-            .with("given", batch.num_columns())
-            .with("expected", schema.fields().len()));
+        return Err(
+            Error::invalid("the number of columns differs from the table's")
+                .with("given", batch.num_columns())
+                .with("expected", schema.fields().len()),
+        );
     }
     let mut changed = false;
     let mut columns = Vec::with_capacity(batch.num_columns());
@@ -61,7 +64,11 @@ fn column(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
         (DataType::Binary | DataType::LargeBinary, DataType::BinaryView) => true,
         (from, to) => from == to,
     };
-    let array = if same { Arc::clone(array) } else { plain(array, field.data_type(), path)? };
+    let array = if same {
+        Arc::clone(array)
+    } else {
+        plain(array, field.data_type(), path)?
+    };
     refuse_nulls(&array, field, None, path)?;
     refuse_wide_decimals(&array, path)?;
     Ok(array)
@@ -78,11 +85,17 @@ fn nested(
     let array = &unpack(array, path)?;
     refuse_nulls(array, field, visible, path)?;
     let rebuilt = |e: ArrowError| {
-        Error::invalid("a column does not fit the table").with("column", path).with_source(e)
+        Error::invalid("a column does not fit the table")
+            .with("column", path)
+            .with_source(e)
     };
     Ok(match (array.data_type(), field.data_type()) {
         (DataType::Struct(given), DataType::Struct(fields)) => {
-            if !given.iter().map(|f| f.name()).eq(fields.iter().map(|f| f.name())) {
+            if !given
+                .iter()
+                .map(|f| f.name())
+                .eq(fields.iter().map(|f| f.name()))
+            {
                 return Err(mismatch(array.data_type(), field.data_type(), path));
             }
             let array = array.as_struct();
@@ -102,7 +115,12 @@ fn nested(
             let array = array.as_list::<i32>();
             let (nulls, offsets, values) =
                 shown(array.nulls(), visible, array.offsets(), array.values()).map_err(rebuilt)?;
-            let values = nested(&values, element, None, &format!("{path}.{}", element.name()))?;
+            let values = nested(
+                &values,
+                element,
+                None,
+                &format!("{path}.{}", element.name()),
+            )?;
             let list = ListArray::try_new(Arc::clone(element), offsets, values, nulls);
             Arc::new(list.map_err(rebuilt)?)
         }
@@ -147,7 +165,9 @@ fn map(
     path: &str,
 ) -> Result<ArrayRef> {
     let rebuilt = |e: ArrowError| {
-        Error::invalid("a column does not fit the table").with("column", path).with_source(e)
+        Error::invalid("a column does not fit the table")
+            .with("column", path)
+            .with_source(e)
     };
     let DataType::Struct(fields) = entries.data_type() else {
         return Err(mismatch(array.data_type(), entries.data_type(), path));
@@ -214,7 +234,9 @@ fn unpack(array: &ArrayRef, path: &str) -> Result<ArrayRef> {
         _ => return Ok(Arc::clone(array)),
     };
     cast(array, &to).map_err(|e| {
-        Error::invalid("a column does not fit the table").with("column", path).with_source(e)
+        Error::invalid("a column does not fit the table")
+            .with("column", path)
+            .with_source(e)
     })
 }
 
@@ -238,7 +260,9 @@ fn plain(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef> {
         return Err(mismatch(array.data_type(), to, path));
     }
     cast(array, to).map_err(|e| {
-        Error::invalid("a column does not fit the table").with("column", path).with_source(e)
+        Error::invalid("a column does not fit the table")
+            .with("column", path)
+            .with_source(e)
     })
 }
 
@@ -260,7 +284,10 @@ fn refuse_nulls(
         return Ok(());
     }
     let nulls = array.logical_nulls();
-    let missing = nulls.as_ref().map_or_else(|| BooleanBuffer::new_unset(array.len()), |nulls| !nulls.inner());
+    let missing = nulls.as_ref().map_or_else(
+        || BooleanBuffer::new_unset(array.len()),
+        |nulls| !nulls.inner(),
+    );
     let seen = match visible {
         Some(visible) => &missing & visible.inner(),
         None => missing,
@@ -278,9 +305,21 @@ fn refuse_wide_decimals(array: &ArrayRef, path: &str) -> Result<()> {
     let checked = match array.data_type() {
         DataType::Decimal128(precision, _) => {
             let array = array.as_primitive::<Decimal128Type>();
-            let most = 10_i128.pow(u32::from(*precision)) - 1;
-            let wide = array.values().iter().fold(false, |wide, v| wide | (*v > most) | (*v < -most));
-            if wide { check_decimals(array, *precision) } else { Ok(()) }
+            // Most batches are cleared without a branch per value; rows that are NULL can hold
+            // anything, so that a suspicion is looked into.
+            let most = 10_i128
+                .checked_pow(u32::from(*precision))
+                .map_or(0, |limit| limit - 1);
+            let wide = |v: &i128| *v > most || *v < -most;
+            let suspect = array
+                .values()
+                .iter()
+                .fold(false, |found, v| found | wide(v));
+            if suspect {
+                check_decimals(array, *precision)
+            } else {
+                Ok(())
+            }
         }
         DataType::Decimal256(precision, _) => {
             check_decimals(array.as_primitive::<Decimal256Type>(), *precision)
@@ -302,5 +341,8 @@ fn check_decimals<T: DecimalType + ArrowPrimitiveType>(
         DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => *scale,
         _ => 0,
     };
-    array.iter().flatten().try_for_each(|v| T::validate_decimal_precision(v, precision, scale))
+    array
+        .iter()
+        .flatten()
+        .try_for_each(|v| T::validate_decimal_precision(v, precision, scale))
 }
