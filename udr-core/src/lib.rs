@@ -12,7 +12,15 @@ pub mod data;
 pub mod env;
 pub mod error;
 pub mod format;
+pub mod history;
 pub mod id;
+pub mod maintenance;
 pub mod name;
+pub mod refs;
+mod repository;
+pub mod snapshot;
+pub mod store;
+pub mod txn;
 
 pub use error::{Error, ErrorKind, Result};
+pub use repository::{FastForward, LogEntry, MergeMode, RefHead, Repository};

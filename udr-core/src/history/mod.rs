@@ -1,0 +1,177 @@
+//! What led to a state: commits, versions, and the branches they were published on (layer L3).
+//!
+//! In: a revision, or two commits. Out: the point it names, or how the commits are related.
+//! Called by snapshots, transactions and the repository. Versions are found by binary search:
+//! times and sequences never decrease along a branch (invariants 2 and 3).
+
+mod resolve;
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::{Commit, CommitRef, RefRecord, decode};
+use crate::id::{Digest, Version};
+use crate::name::RefName;
+use crate::refs::RefLog;
+use crate::store::{RefKind, Store};
+
+/// The most commits that a fast-forward publishes at once: as many as fit into a ref record.
+const FAST_FORWARD_MAX: usize = 4_096;
+/// How many branches a branch may descend from.
+const LINEAGE_MAX: usize = 1_024;
+
+/// Reads commits and the logs that published them.
+#[derive(Debug, Clone)]
+pub struct History {
+    store: Store,
+    refs: RefLog,
+}
+
+/// A run of versions that a branch, or one that it descends from, published.
+#[derive(Debug, Clone)]
+pub(crate) struct Segment {
+    pub(crate) branch: RefName,
+    pub(crate) first: Version,
+    pub(crate) last: Arc<RefRecord>,
+}
+
+impl History {
+    /// Reads from `store`.
+    pub fn new(store: Store, refs: RefLog) -> Self {
+        Self { store, refs }
+    }
+
+    /// A commit.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, or `Corrupt` if it does not validate.
+    pub async fn commit(&self, commit: &CommitRef) -> Result<Arc<Commit>> {
+        let bytes = self.store.get_object(&commit.object).await?;
+        let decoded =
+            decode::<Commit>(&bytes).map_err(|e| e.with("object", commit.object.digest))?;
+        if decoded.sequence != commit.sequence {
+            return Err(Error::corrupt("a commit has another sequence than its reference says")
+                .with("commit", commit.id()));
+        }
+        Ok(Arc::new(decoded))
+    }
+
+    /// The runs of versions that lead to the head of a branch, newest first.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the branch does not exist; `Unavailable`, `Corrupt`.
+    pub(crate) async fn lineage(&self, branch: &RefName) -> Result<Vec<Segment>> {
+        let mut last = self.refs.head(RefKind::Branch, branch).await?;
+        let mut segments = Vec::new();
+        loop {
+            segments.push(Segment {
+                branch: last.name.clone(),
+                first: last.started_at,
+                last: Arc::clone(&last),
+            });
+            let from = match &last.from {
+                None => return Ok(segments),
+                Some(_) if segments.len() == LINEAGE_MAX => {
+                    return Err(Error::unsupported("a branch descends from too many branches")
+                        .with("branch", branch));
+                }
+                Some(from) => from.clone(),
+            };
+            last = self.existing(&from.branch, from.version).await?;
+        }
+    }
+
+    /// A record that another one says exists.
+    pub(crate) async fn existing(
+        &self,
+        branch: &RefName,
+        version: Version,
+    ) -> Result<Arc<RefRecord>> {
+        self.refs.record(RefKind::Branch, branch, version).await?.ok_or_else(|| {
+            Error::corrupt("a ref log lacks a record")
+                .with("branch", branch)
+                .with("version", version)
+        })
+    }
+
+    /// The record of the first version in a segment for which `reached` holds; `reached` holds for
+    /// all versions after it.
+    pub(crate) async fn first_where(
+        &self,
+        segment: &Segment,
+        reached: impl Fn(&RefRecord) -> bool + Send,
+    ) -> Result<Option<Arc<RefRecord>>> {
+        if !reached(&segment.last) {
+            return Ok(None);
+        }
+        let mut found = Arc::clone(&segment.last);
+        let mut low = segment.first.0;
+        while low < found.version.0 {
+            let middle = low + (found.version.0 - low) / 2;
+            let record = self.existing(&segment.branch, Version(middle)).await?;
+            if reached(&record) {
+                found = record;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// The record that published a commit on a branch or on one that it descends from.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt`.
+    pub async fn published(
+        &self,
+        branch: &RefName,
+        id: Digest,
+        sequence: u64,
+    ) -> Result<Option<(RefName, Arc<RefRecord>)>> {
+        for segment in self.lineage(branch).await? {
+            let past =
+                |record: &RefRecord| record.head.is_some_and(|head| head.sequence >= sequence);
+            let Some(record) = self.first_where(&segment, past).await? else { return Ok(None) };
+            let holds = record.head.iter().chain(&record.commits).any(|c| c.id() == id);
+            // The record that created a branch repeats a commit of the one it came from.
+            if holds && (record.version > segment.first || record.from.is_none()) {
+                return Ok(Some((segment.branch, record)));
+            }
+            if record.version > segment.first {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The commits that lead from `ancestor` (left out) to `descendant`, oldest first, along first
+    /// parents; `None` if `ancestor` is not on that line.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` beyond 4,096 commits; `Unavailable`, `Corrupt`.
+    pub async fn line(
+        &self,
+        ancestor: &CommitRef,
+        descendant: &CommitRef,
+    ) -> Result<Option<Vec<CommitRef>>> {
+        let mut commits = Vec::new();
+        let mut at = *descendant;
+        while at.sequence > ancestor.sequence {
+            if commits.len() == FAST_FORWARD_MAX {
+                return Err(Error::unsupported("the branches are more than 4,096 commits apart")
+                    .with_hint("merge an earlier state of the branch first"));
+            }
+            commits.push(at);
+            match self.commit(&at).await?.parents.first() {
+                Some(parent) => at = *parent,
+                None => return Ok(None),
+            }
+        }
+        commits.reverse();
+        Ok((at.id() == ancestor.id()).then_some(commits))
+    }
+}

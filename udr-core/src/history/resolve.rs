@@ -1,0 +1,232 @@
+//! Looking up revisions.
+
+use std::sync::Arc;
+
+use super::History;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{Commit, CommitRef, RefRecord, decode};
+use crate::id::Version;
+use crate::name::RefName;
+use crate::refs::revision::{Base, COMMIT_PREFIX_MIN, format_time, parse_time};
+use crate::refs::{Point, Revision};
+use crate::store::RefKind;
+
+impl History {
+    /// The state that `revision` names for a session on `current`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, with the nearest name if there is one; `Invalid` if a commit id is ambiguous;
+    /// `Unavailable`, `Corrupt`.
+    pub async fn resolve(&self, current: &RefName, revision: &Revision) -> Result<Point> {
+        let point = match &revision.base {
+            Base::Head => self.head(current).await?,
+            Base::Version(version) => self.at_version(current, *version).await?,
+            Base::Time(time) => self.at_time(current, *time).await?,
+            Base::Ref(name) => match self.named(name).await? {
+                Some(point) => point,
+                None => return Err(self.unknown(name.as_str()).await),
+            },
+            Base::Word(word) => self.word(current, word).await?,
+        };
+        if revision.back == 0 { Ok(point) } else { self.back(point, revision).await }
+    }
+
+    /// The head of a branch.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Unavailable`, `Corrupt`.
+    pub async fn head(&self, branch: &RefName) -> Result<Point> {
+        let record = self.refs.head(RefKind::Branch, branch).await?;
+        branch_point(&record)
+    }
+
+    async fn word(&self, current: &RefName, word: &str) -> Result<Point> {
+        if let Ok(name) = RefName::new(word)
+            && let Some(point) = self.named(&name).await?
+        {
+            return Ok(point);
+        }
+        if let Some(time) = parse_time(word) {
+            return self.at_time(current, time).await;
+        }
+        let hex = word.to_ascii_lowercase();
+        if (COMMIT_PREFIX_MIN..=64).contains(&hex.len())
+            && hex.bytes().all(|b| b.is_ascii_hexdigit())
+            && let Some(point) = self.by_commit_prefix(current, &hex).await?
+        {
+            return Ok(point);
+        }
+        Err(self.unknown(word).await)
+    }
+
+    async fn named(&self, name: &RefName) -> Result<Option<Point>> {
+        match self.refs.head(RefKind::Branch, name).await {
+            Ok(record) => return branch_point(&record).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        match self.refs.head(RefKind::Tag, name).await {
+            Ok(record) => Ok(Some(Point {
+                branch: record.from.as_ref().map(|from| from.branch.clone()),
+                version: record.from.as_ref().map(|from| from.version),
+                commit: head_of(&record)?,
+                at: record.at,
+            })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One published version of a branch, or of the one it descends from.
+    async fn at_version(&self, branch: &RefName, version: Version) -> Result<Point> {
+        let mut newest = None;
+        let mut below = None;
+        for segment in self.lineage(branch).await? {
+            newest.get_or_insert(segment.last.version);
+            if version > segment.last.version {
+                break;
+            }
+            if version >= segment.first {
+                return branch_point(&self.existing(&segment.branch, version).await?);
+            }
+            below = Some(segment.first);
+        }
+        let error =
+            Error::not_found("no such version").with("version", version).with("branch", branch);
+        Err(match (below, newest) {
+            (None, Some(newest)) => error.with_hint(format!("the newest version is {newest}")),
+            _ => error.with_hint("it belongs to a branch that was dropped"),
+        })
+    }
+
+    /// What was current on a branch at a time.
+    async fn at_time(&self, branch: &RefName, time: i64) -> Result<Point> {
+        let mut oldest = None;
+        for segment in self.lineage(branch).await? {
+            let later = |record: &RefRecord| record.at > time;
+            let first_later = self.first_where(&segment, later).await?;
+            match first_later {
+                None => return branch_point(&segment.last),
+                Some(record) if record.version > segment.first => {
+                    let current = Version(record.version.0 - 1);
+                    return branch_point(&self.existing(&segment.branch, current).await?);
+                }
+                Some(record) => oldest = Some(record.at),
+            }
+        }
+        let error = Error::not_found("nothing was published at that time")
+            .with("time", format_time(time))
+            .with("branch", branch);
+        Err(match oldest {
+            Some(oldest) => error.with_hint(format!("history starts at {}", format_time(oldest))),
+            None => error,
+        })
+    }
+
+    /// The published commit whose id starts with `hex`.
+    async fn by_commit_prefix(&self, current: &RefName, hex: &str) -> Result<Option<Point>> {
+        let mut found: Option<Point> = None;
+        for object in self.store.find_objects(hex).await? {
+            let bytes = self.store.get_object(&object).await?;
+            // Objects of other kinds live in the same folders.
+            let Ok(commit) = decode::<Commit>(&bytes) else { continue };
+            let reference = CommitRef { object, sequence: commit.sequence };
+            // A commit that lost its race is stored, but nothing that anybody ever saw.
+            let Some(point) = self.published_anywhere(current, &reference).await? else { continue };
+            if found.replace(point).is_some() {
+                return Err(Error::invalid("several commits start with these digits")
+                    .with("commit", hex)
+                    .with_hint("write more of the commit id"));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn published_anywhere(
+        &self,
+        current: &RefName,
+        commit: &CommitRef,
+    ) -> Result<Option<Point>> {
+        let others = self.refs.list(RefKind::Branch).await?;
+        let branches = std::iter::once(current.clone()).chain(others.iter().map(|r| r.name.clone()));
+        for branch in branches {
+            let found = self.published(&branch, commit.id(), commit.sequence).await?;
+            if let Some((branch, record)) = found {
+                let (version, at) = (Some(record.version), record.at);
+                return Ok(Some(Point { branch: Some(branch), version, commit: *commit, at }));
+            }
+        }
+        for tag in self.refs.list(RefKind::Tag).await? {
+            if tag.head.is_some_and(|head| head.id() == commit.id()) {
+                return Ok(Some(Point { branch: None, version: None, commit: *commit, at: tag.at }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes back along first parents.
+    async fn back(&self, point: Point, revision: &Revision) -> Result<Point> {
+        let mut commit = point.commit;
+        let mut at = point.at;
+        for step in 0..revision.back {
+            let decoded = self.commit(&commit).await?;
+            match decoded.parents.first() {
+                Some(parent) => commit = *parent,
+                None => {
+                    return Err(Error::not_found("history does not go back that far")
+                        .with("revision", revision)
+                        .with_hint(format!("it goes back {step} commits")));
+                }
+            }
+            at = decoded.committed_at;
+        }
+        let published = match &point.branch {
+            Some(branch) => self.published(branch, commit.id(), commit.sequence).await?,
+            None => None,
+        };
+        Ok(match published {
+            Some((branch, record)) => Point {
+                branch: Some(branch),
+                version: Some(record.version),
+                commit,
+                at: record.at,
+            },
+            None => Point { branch: None, version: None, commit, at },
+        })
+    }
+
+    async fn unknown(&self, word: &str) -> Error {
+        let error = Error::not_found("no such branch, tag, version, time or commit")
+            .with("revision", word);
+        let mut names = Vec::new();
+        for kind in [RefKind::Branch, RefKind::Tag] {
+            match self.store.list_refs(kind).await {
+                Ok(found) => names.extend(found),
+                Err(_) => return error,
+            }
+        }
+        match crate::error::nearest(word, names.iter().map(RefName::as_str)) {
+            Some(nearest) => error.with_hint(format!("did you mean `{nearest}`?")),
+            None => error,
+        }
+    }
+}
+
+fn head_of(record: &Arc<RefRecord>) -> Result<CommitRef> {
+    record.head.ok_or_else(|| {
+        Error::corrupt("a ref record has no head")
+            .with("ref", &record.name)
+            .with("version", record.version)
+    })
+}
+
+fn branch_point(record: &Arc<RefRecord>) -> Result<Point> {
+    Ok(Point {
+        branch: Some(record.name.clone()),
+        version: Some(record.version),
+        commit: head_of(record)?,
+        at: record.at,
+    })
+}

@@ -1,0 +1,381 @@
+//! Reading and extending the log of a ref.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use parking_lot::Mutex;
+
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{BranchPoint, CommitRef, RecordKind, RefRecord, decode, encode};
+use crate::id::{Epoch, TransactionId, Version};
+use crate::name::RefName;
+use crate::store::{Created, RefKind, Store};
+
+/// Every how many versions the hint is renewed: a cold reader probes at most about this far.
+const HINT_EVERY: u64 = 8;
+/// The distances from the hint that a cold reader probes at once.
+const PROBES: [u64; 6] = [0, 1, 2, 4, 8, 16];
+/// The most heads that a process remembers.
+const HEADS_MAX: usize = 4_096;
+
+/// The logs of all refs of a repository; clones share what they have seen.
+#[derive(Debug, Clone)]
+pub struct RefLog {
+    store: Store,
+    env: Env,
+    /// The newest record seen of each ref: a lower bound, since records are never deleted.
+    heads: Arc<Mutex<BTreeMap<(RefKind, String), Arc<RefRecord>>>>,
+}
+
+/// How an append ended.
+#[derive(Debug)]
+#[must_use]
+pub enum Appended {
+    /// The record is published.
+    Published(Arc<RefRecord>),
+    /// Another record has this version.
+    Lost(Arc<RefRecord>),
+}
+
+impl RefLog {
+    /// The logs in `store`.
+    pub fn new(store: Store, env: Env) -> Self {
+        Self { store, env, heads: Arc::default() }
+    }
+
+    /// The newest record of a ref, which may be its deletion; `None` if it never existed.
+    ///
+    /// Costs one request for a ref that this process has seen and that has not moved since; else
+    /// the hint and a number of requests logarithmic in how far the ref has moved past it.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, or `Corrupt` if a record does not validate.
+    pub async fn newest(&self, kind: RefKind, name: &RefName) -> Result<Option<Arc<RefRecord>>> {
+        if let Some(seen) = self.seen(kind, name) {
+            return self.gallop(kind, name, seen).await.map(Some);
+        }
+        let hint = match self.store.get_hint(kind, name).await? {
+            Some(hint) => Some(hint),
+            None => self.store.last_record(kind, name).await?,
+        };
+        let Some(hint) = hint else { return Ok(None) };
+        let probes = PROBES.iter().filter_map(|d| hint.0.checked_add(*d)).map(Version);
+        let records = try_join_all(probes.map(|v| self.record(kind, name, v))).await?;
+        let found = records.iter().position(Option::is_none).unwrap_or(records.len());
+        let Some(newest) = records.into_iter().take(found).next_back().flatten() else {
+            // The hint names a version that does not exist: a copy of the repository may be
+            // incomplete, and going on from an older record would hide published states.
+            return match self.store.last_record(kind, name).await? {
+                Some(_) => Err(Error::corrupt("a ref log lacks a record that its hint names")
+                    .with("ref", name)
+                    .with("version", hint)),
+                None => Ok(None),
+            };
+        };
+        self.remember(kind, name, &newest);
+        if found == 2 || found == 1 {
+            // The record after the newest was asked for and is not there.
+            return Ok(Some(newest));
+        }
+        self.gallop(kind, name, newest).await.map(Some)
+    }
+
+    /// The newest record of a ref that exists.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it does not exist or was deleted; else as [`RefLog::newest`].
+    pub async fn head(&self, kind: RefKind, name: &RefName) -> Result<Arc<RefRecord>> {
+        match self.newest(kind, name).await? {
+            Some(record) if record.kind != RecordKind::Delete => Ok(record),
+            _ => Err(self.no_such_ref(kind, name).await),
+        }
+    }
+
+    /// One record of a ref; `None` if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, or `Corrupt` if the record does not validate or belongs elsewhere.
+    pub async fn record(
+        &self,
+        kind: RefKind,
+        name: &RefName,
+        version: Version,
+    ) -> Result<Option<Arc<RefRecord>>> {
+        let Some(bytes) = self.store.get_record(kind, name, version).await? else {
+            return Ok(None);
+        };
+        decode_record(&bytes, name, version).map(Arc::new).map(Some)
+    }
+
+    /// Names of all refs that exist, with their newest records, in order of name.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, or `Corrupt` if a record does not validate.
+    pub async fn list(&self, kind: RefKind) -> Result<Vec<Arc<RefRecord>>> {
+        use futures::{StreamExt as _, TryStreamExt as _};
+        let names = self.store.list_refs(kind).await?;
+        let newest = futures::stream::iter(names)
+            .map(|name| async move { self.newest(kind, &name).await })
+            .buffered(16)
+            .try_collect::<Vec<_>>()
+            .await?;
+        let mut records = newest
+            .into_iter()
+            .flatten()
+            .filter(|record| record.kind != RecordKind::Delete)
+            .collect::<Vec<_>>();
+        records.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(records)
+    }
+
+    /// Publishes `record`, whose version follows the newest one's.
+    ///
+    /// 1. The record is created if its version is free; a plain success is final.
+    /// 2. Any other answer is checked by reading the version back: our bytes mean success,
+    ///    another's that the race is lost, none that it must be created again.
+    /// 3. If that cannot be found out, a fence is put at the version, so that a create that is
+    ///    still under way cannot land: then nothing was published, for certain.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if nothing was published; `Indeterminate` if it is unknown.
+    pub async fn append(&self, kind: RefKind, record: RefRecord) -> Result<Appended> {
+        let name = record.name.clone();
+        let version = record.version;
+        let bytes = encode(&record)?;
+        let first = record.kind == RecordKind::Create;
+        let renew = version.0.is_multiple_of(HINT_EVERY) && !first;
+        // The hint names the version below, which exists whatever becomes of this record, so it
+        // costs no round trip of its own. A hint that cannot be written is no failure.
+        let hint = async {
+            if renew {
+                self.store.put_hint(kind, &name, Version(version.0 - 1)).await.ok();
+            }
+        };
+        let create = self.store.create_record(kind, &name, version, bytes.clone());
+        let (created, ()) = futures::join!(create, hint);
+        let created = match created {
+            Err(error) if error.kind() == ErrorKind::Indeterminate => {
+                self.fence(kind, &record, bytes, error).await?
+            }
+            other => other?,
+        };
+        match created {
+            Created::Mine => {
+                let record = Arc::new(record);
+                self.remember(kind, &name, &record);
+                if first {
+                    self.store.put_hint(kind, &name, version).await.ok();
+                }
+                Ok(Appended::Published(record))
+            }
+            Created::Other(bytes) => {
+                let other = Arc::new(decode_record(&bytes, &name, version)?);
+                self.remember(kind, &name, &other);
+                Ok(Appended::Lost(other))
+            }
+        }
+    }
+
+    /// A record that follows `below` and moves nothing; the base of every record but the first.
+    pub(crate) fn following(&self, below: &RefRecord, kind: RecordKind) -> Result<RefRecord> {
+        Ok(RefRecord {
+            name: below.name.clone(),
+            version: below.version.next()?,
+            kind,
+            head: below.head,
+            commits: Vec::new(),
+            transactions: vec![self.env.transaction_id()],
+            at: self.env.now().max(below.at),
+            epoch: below.epoch,
+            started_at: below.started_at,
+            from: below.from.clone(),
+        })
+    }
+
+    /// Creates a ref at `head`; a name that was used before goes on counting.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`; else as [`RefLog::append`].
+    pub async fn create(
+        &self,
+        kind: RefKind,
+        name: &RefName,
+        head: CommitRef,
+        from: Option<BranchPoint>,
+        epoch: Epoch,
+    ) -> Result<Arc<RefRecord>> {
+        let taken =
+            || Error::already_exists(format!("the {} exists already", kind.noun())).with("name", name);
+        let below = self.newest(kind, name).await?;
+        let (version, after) = match &below {
+            Some(below) if below.kind != RecordKind::Delete => return Err(taken()),
+            Some(below) => (below.version.next()?, below.at),
+            // A branch reads on from where it starts.
+            None => (from.as_ref().map_or(Version(0), |from| from.version), i64::MIN),
+        };
+        let record = RefRecord {
+            name: name.clone(),
+            version,
+            kind: RecordKind::Create,
+            head: Some(head),
+            commits: Vec::new(),
+            transactions: vec![self.env.transaction_id()],
+            at: self.env.now().max(after),
+            epoch,
+            started_at: version,
+            from,
+        };
+        match self.append(kind, record).await? {
+            Appended::Published(record) => Ok(record),
+            Appended::Lost(_) => Err(taken()),
+        }
+    }
+
+    /// Deletes a ref: its records stay, and its name goes on counting.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Conflict` if it moved meanwhile; else as [`RefLog::append`].
+    pub async fn delete(&self, kind: RefKind, name: &RefName) -> Result<()> {
+        let head = self.head(kind, name).await?;
+        let record = RefRecord { head: None, ..self.following(&head, RecordKind::Delete)? };
+        match self.append(kind, record).await? {
+            Appended::Published(_) => Ok(()),
+            Appended::Lost(_) => Err(Error::conflict("the ref moved while it was being dropped")
+                .with("name", name)
+                .with_hint("look at it and drop it again")),
+        }
+    }
+
+    /// The version that a transaction was published at, between two versions of a ref.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, or `Corrupt` if a record does not validate.
+    pub async fn find_transaction(
+        &self,
+        kind: RefKind,
+        name: &RefName,
+        id: TransactionId,
+        above: Version,
+    ) -> Result<Option<Version>> {
+        let mut version = above;
+        loop {
+            version = version.next()?;
+            match self.record(kind, name, version).await? {
+                None => return Ok(None),
+                Some(record) if record.transactions.contains(&id) => return Ok(Some(version)),
+                Some(_) => {}
+            }
+        }
+    }
+
+    async fn fence(
+        &self,
+        kind: RefKind,
+        record: &RefRecord,
+        bytes: Bytes,
+        error: Error,
+    ) -> Result<Created> {
+        let unknown = |error: Error| {
+            Error::indeterminate("whether the change was published is unknown")
+                .with("transaction", record.transactions[0])
+                .with("ref", &record.name)
+                .with_hint("ask for the outcome of the transaction once the store answers again")
+                .with_source(error)
+        };
+        if record.kind == RecordKind::Create || record.kind == RecordKind::Delete {
+            // Nothing below to fence on, or a fence would have to keep the head alive.
+            return Err(unknown(error));
+        }
+        // The head below this record; `record.head` is what it would have published.
+        let below = match self.seen(kind, &record.name) {
+            Some(below) if below.version.0 + 1 == record.version.0 => below,
+            _ => return Err(unknown(error)),
+        };
+        let fence = self.following(&below, RecordKind::Fence)?;
+        match self.store.create_record(kind, &record.name, record.version, encode(&fence)?).await {
+            Ok(Created::Mine) => Err(Error::unavailable("the store failed, nothing was published")
+                .with("ref", &record.name)
+                .with_source(error)),
+            Ok(Created::Other(found)) if found == bytes => Ok(Created::Mine),
+            Ok(other) => Ok(other),
+            Err(error) => Err(unknown(error)),
+        }
+    }
+
+    /// The newest record from `from` on.
+    async fn gallop(
+        &self,
+        kind: RefKind,
+        name: &RefName,
+        from: Arc<RefRecord>,
+    ) -> Result<Arc<RefRecord>> {
+        let mut newest = from;
+        let mut step = 1u64;
+        // Doubling until a version is absent …
+        let mut absent = loop {
+            let version = Version(newest.version.0.saturating_add(step));
+            match self.record(kind, name, version).await? {
+                Some(record) => newest = record,
+                None => break version,
+            }
+            step = step.saturating_mul(2);
+        };
+        // … then halving in between: records are dense (invariant 2).
+        while newest.version.0 + 1 < absent.0 {
+            let middle = Version(newest.version.0 + (absent.0 - newest.version.0) / 2);
+            match self.record(kind, name, middle).await? {
+                Some(record) => newest = record,
+                None => absent = middle,
+            }
+        }
+        self.remember(kind, name, &newest);
+        Ok(newest)
+    }
+
+    async fn no_such_ref(&self, kind: RefKind, name: &RefName) -> Error {
+        let error = Error::not_found(format!("no such {}", kind.noun())).with("name", name);
+        let Ok(names) = self.store.list_refs(kind).await else { return error };
+        match crate::error::nearest(name.as_str(), names.iter().map(RefName::as_str)) {
+            Some(nearest) => error.with_hint(format!("did you mean `{nearest}`?")),
+            None => error,
+        }
+    }
+
+    fn seen(&self, kind: RefKind, name: &RefName) -> Option<Arc<RefRecord>> {
+        self.heads.lock().get(&(kind, name.folded())).cloned()
+    }
+
+    fn remember(&self, kind: RefKind, name: &RefName, record: &Arc<RefRecord>) {
+        let mut heads = self.heads.lock();
+        let key = (kind, name.folded());
+        match heads.get(&key) {
+            Some(seen) if seen.version >= record.version => {}
+            _ => {
+                if heads.len() >= HEADS_MAX {
+                    heads.pop_first();
+                }
+                heads.insert(key, Arc::clone(record));
+            }
+        }
+    }
+}
+
+fn decode_record(bytes: &[u8], name: &RefName, version: Version) -> Result<RefRecord> {
+    let at = |error: Error| error.with("ref", name).with("version", version);
+    let record = decode::<RefRecord>(bytes).map_err(at)?;
+    if record.version != version || record.name.folded() != name.folded() {
+        return Err(at(Error::corrupt("a ref record stands where another belongs")));
+    }
+    Ok(record)
+}

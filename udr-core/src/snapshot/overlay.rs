@@ -1,0 +1,81 @@
+//! A transaction's staged changes, as they lie over the catalog of its base.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::format::{DataFile, ObjectRef, Schema, TableState, View};
+use crate::id::TableId;
+use crate::name::{NamespaceName, RelationPath};
+
+/// What differs from the base; cloning costs what was staged.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overlay {
+    /// Namespaces that were created (true) or dropped (false).
+    pub(crate) namespaces: BTreeMap<NamespaceName, bool>,
+    /// Names that stand for something else, or for nothing any more.
+    pub(crate) relations: BTreeMap<RelationPath, Option<StagedRelation>>,
+    /// Tables that were created or changed, whatever they are called.
+    pub(crate) tables: BTreeMap<TableId, StagedTable>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum StagedRelation {
+    Table(TableId),
+    View(View),
+}
+
+/// A table with what was staged for it.
+#[derive(Debug, Clone)]
+pub(crate) struct StagedTable {
+    /// Its name; none if it was dropped.
+    pub(crate) path: Option<RelationPath>,
+    /// What it was at the base; none if it was created since.
+    pub(crate) base: Option<StagedBase>,
+    pub(crate) schema: Arc<Schema>,
+    /// Whether the rows of the base are gone.
+    pub(crate) overwritten: bool,
+    /// The files added since, or since the overwrite.
+    pub(crate) added: Vec<Arc<DataFile>>,
+}
+
+/// A table as it is at the base.
+#[derive(Debug, Clone)]
+pub(crate) struct StagedBase {
+    pub(crate) path: RelationPath,
+    pub(crate) object: ObjectRef,
+    pub(crate) state: Arc<TableState>,
+}
+
+impl Overlay {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.namespaces.is_empty() && self.relations.is_empty() && self.tables.is_empty()
+    }
+}
+
+impl StagedTable {
+    /// A table as it is at the base, nothing staged.
+    pub(crate) fn unchanged(path: RelationPath, object: ObjectRef, state: Arc<TableState>) -> Self {
+        Self {
+            path: Some(path.clone()),
+            schema: Arc::new(state.schema.clone()),
+            base: Some(StagedBase { path, object, state }),
+            overwritten: false,
+            added: Vec::new(),
+        }
+    }
+
+    /// A table that the base does not have.
+    pub(crate) fn created(path: RelationPath, schema: Arc<Schema>) -> Self {
+        Self { path: Some(path), schema, base: None, overwritten: false, added: Vec::new() }
+    }
+
+    /// The state below the added files: none if there is none or it was overwritten.
+    pub(crate) fn kept(&self) -> Option<&Arc<TableState>> {
+        self.base.as_ref().filter(|_| !self.overwritten).map(|base| &base.state)
+    }
+
+    /// Whether its rows are other than at the base.
+    pub(crate) fn has_changes(&self) -> bool {
+        self.base.is_none() || self.overwritten || !self.added.is_empty()
+    }
+}

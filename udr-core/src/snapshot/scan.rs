@@ -1,0 +1,114 @@
+//! From a table's manifest tree to the files that a scan must read.
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::{Loader, Prune};
+use crate::error::{Error, Result};
+use crate::format::{Containers, DataFile, ManifestRef, Schema};
+
+/// How many manifests are read at once.
+const CONCURRENCY: usize = 16;
+
+/// The files that a scan must read, in the order in which they were added.
+#[derive(Debug, Clone, Default)]
+pub struct ScanPlan {
+    /// The files.
+    pub files: Vec<Arc<DataFile>>,
+    /// How many files the table has.
+    pub files_total: u64,
+    /// How many manifests were read to find them.
+    pub manifests_read: u64,
+}
+
+/// Descends from `top` to the files that `prune` keeps.
+pub(super) async fn plan(
+    loader: &Loader,
+    schema: &Schema,
+    top: &[ManifestRef],
+    prune: Option<&dyn Prune>,
+) -> Result<ScanPlan> {
+    let mut plan =
+        ScanPlan { files_total: top.iter().map(|m| m.files).sum(), ..ScanPlan::default() };
+    let mut manifests = keep_manifests(schema, top.to_vec(), prune)?;
+    while manifests.iter().any(|m| m.level > 0) {
+        let inner = manifests.iter().filter(|m| m.level > 0).count();
+        plan.manifests_read += inner as u64;
+        manifests = futures::stream::iter(manifests)
+            .map(|manifest| expand(loader, schema, manifest, prune))
+            .buffered(CONCURRENCY)
+            .try_concat()
+            .await?;
+    }
+    plan.manifests_read += manifests.len() as u64;
+    plan.files = futures::stream::iter(manifests)
+        .map(|manifest| files(loader, schema, manifest, prune))
+        .buffered(CONCURRENCY)
+        .try_concat()
+        .await?;
+    Ok(plan)
+}
+
+/// Keeps those of `files` that `prune` keeps.
+pub(super) fn keep_files(
+    schema: &Schema,
+    files: &[Arc<DataFile>],
+    prune: Option<&dyn Prune>,
+) -> Result<Vec<Arc<DataFile>>> {
+    let Some(prune) = prune.filter(|_| !files.is_empty()) else { return Ok(files.to_vec()) };
+    let parts = files.iter().map(|f| (f.rows, &f.columns)).collect::<Vec<_>>();
+    let keep = ask(prune, &Containers::new(schema, prune.fields(), &parts)?)?;
+    Ok(files.iter().zip(keep).filter(|(_, keep)| *keep).map(|(f, _)| Arc::clone(f)).collect())
+}
+
+fn keep_manifests(
+    schema: &Schema,
+    manifests: Vec<ManifestRef>,
+    prune: Option<&dyn Prune>,
+) -> Result<Vec<ManifestRef>> {
+    let Some(prune) = prune.filter(|_| !manifests.is_empty()) else { return Ok(manifests) };
+    let parts = manifests.iter().map(|m| (m.rows, &m.columns)).collect::<Vec<_>>();
+    let keep = ask(prune, &Containers::new(schema, prune.fields(), &parts)?)?;
+    Ok(manifests.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(m, _)| m).collect())
+}
+
+async fn expand(
+    loader: &Loader,
+    schema: &Schema,
+    reference: ManifestRef,
+    prune: Option<&dyn Prune>,
+) -> Result<Vec<ManifestRef>> {
+    if reference.level == 0 {
+        return Ok(vec![reference]);
+    }
+    let manifest = loader.manifest(schema, &reference).await?;
+    let children = manifest.manifests(0..manifest.len())?;
+    keep_manifests(schema, children, prune)
+}
+
+async fn files(
+    loader: &Loader,
+    schema: &Schema,
+    reference: ManifestRef,
+    prune: Option<&dyn Prune>,
+) -> Result<Vec<Arc<DataFile>>> {
+    let manifest = loader.manifest(schema, &reference).await?;
+    let files = match prune {
+        None => manifest.files(0..manifest.len())?,
+        Some(prune) => {
+            let keep = ask(prune, &manifest.containers(prune.fields())?)?;
+            let kept = keep.iter().enumerate().filter(|(_, keep)| **keep).map(|(row, _)| row);
+            manifest.files(kept)?
+        }
+    };
+    Ok(files.into_iter().map(Arc::new).collect())
+}
+
+fn ask(prune: &dyn Prune, containers: &Containers) -> Result<Vec<bool>> {
+    let keep = prune.keep(containers)?;
+    if keep.len() != containers.len() {
+        return Err(Error::internal("a predicate answered for another number of containers"));
+    }
+    Ok(keep)
+}

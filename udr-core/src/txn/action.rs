@@ -1,0 +1,133 @@
+//! One staged change: what it is, and what it does to a transaction's view.
+
+use std::sync::Arc;
+
+use super::OnExisting;
+use crate::error::{Error, Result};
+use crate::format::{DataFile, Schema, View};
+use crate::id::TableId;
+use crate::name::{NamespaceName, RelationPath};
+use crate::snapshot::overlay::{Overlay, StagedRelation, StagedTable};
+use crate::snapshot::{CatalogEntry, Snapshot};
+
+/// A change, as it is replayed on a newer head.
+#[derive(Debug, Clone)]
+pub(crate) enum Action {
+    CreateNamespace(NamespaceName),
+    DropNamespace(NamespaceName),
+    CreateTable { path: RelationPath, id: TableId, schema: Arc<Schema> },
+    Append { path: RelationPath, id: TableId, files: Vec<Arc<DataFile>> },
+    Overwrite { path: RelationPath, id: TableId, files: Vec<Arc<DataFile>> },
+    RenameTable { id: TableId, from: RelationPath, to: RelationPath },
+    DropTable { path: RelationPath, id: TableId },
+    PutView { path: RelationPath, view: View, on_existing: OnExisting },
+    DropView { path: RelationPath },
+}
+
+impl Action {
+    /// Stages the change in `overlay`, which lies over the base of `snapshot` and is part of it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `AlreadyExists`, `Invalid`; `overlay` is then to be thrown away.
+    pub(crate) async fn apply(&self, snapshot: &Snapshot, overlay: &mut Overlay) -> Result<()> {
+        match self {
+            Self::CreateNamespace(name) => {
+                if snapshot.catalog().has_namespace(name) {
+                    return Err(Error::already_exists("the namespace exists already")
+                        .with("namespace", name));
+                }
+                overlay.namespaces.insert(name.clone(), true);
+            }
+            Self::DropNamespace(name) => {
+                if !snapshot.relations(name).await?.is_empty() {
+                    return Err(Error::invalid("the namespace is not empty")
+                        .with("namespace", name)
+                        .with_hint("drop its tables and views first"));
+                }
+                overlay.namespaces.insert(name.clone(), false);
+            }
+            Self::CreateTable { path, id, schema } => {
+                free(snapshot, path).await?;
+                let created = StagedTable::created(path.clone(), Arc::clone(schema));
+                overlay.tables.insert(*id, created);
+                overlay.relations.insert(path.clone(), Some(StagedRelation::Table(*id)));
+            }
+            Self::Append { path, id, files } => {
+                let mut table = table(snapshot, path, *id).await?;
+                table.added.extend(files.iter().map(Arc::clone));
+                overlay.tables.insert(*id, table);
+            }
+            Self::Overwrite { path, id, files } => {
+                let mut table = table(snapshot, path, *id).await?;
+                table.overwritten = table.base.is_some();
+                table.added.clone_from(files);
+                overlay.tables.insert(*id, table);
+            }
+            Self::RenameTable { id, from, to } => {
+                let mut table = table(snapshot, from, *id).await?;
+                free(snapshot, to).await?;
+                table.path = Some(to.clone());
+                overlay.tables.insert(*id, table);
+                overlay.relations.insert(from.clone(), None);
+                overlay.relations.insert(to.clone(), Some(StagedRelation::Table(*id)));
+            }
+            Self::DropTable { path, id } => {
+                let mut table = table(snapshot, path, *id).await?;
+                table.path = None;
+                table.added.clear();
+                overlay.relations.insert(path.clone(), None);
+                if table.base.is_some() {
+                    overlay.tables.insert(*id, table);
+                } else {
+                    overlay.tables.remove(id);
+                }
+            }
+            Self::PutView { path, view, on_existing } => {
+                match snapshot.catalog().entry(path).await? {
+                    Some(CatalogEntry::View(_)) if *on_existing == OnExisting::Replace => {}
+                    _ => free(snapshot, path).await?,
+                }
+                let staged = StagedRelation::View(view.clone());
+                overlay.relations.insert(path.clone(), Some(staged));
+            }
+            Self::DropView { path } => match snapshot.catalog().entry(path).await? {
+                Some(CatalogEntry::View(_)) => {
+                    overlay.relations.insert(path.clone(), None);
+                }
+                Some(_) => {
+                    return Err(Error::invalid("it is a table, not a view").with("name", path));
+                }
+                None => return Err(snapshot.no_such_relation(path).await),
+            },
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a name that stands for something already.
+async fn free(snapshot: &Snapshot, path: &RelationPath) -> Result<()> {
+    if !snapshot.catalog().has_namespace(&path.namespace) {
+        return Err(snapshot.no_such_relation(path).await);
+    }
+    match snapshot.catalog().entry(path).await? {
+        None => Ok(()),
+        Some(CatalogEntry::View(_)) => {
+            Err(Error::already_exists("a view has this name already").with("name", path))
+        }
+        Some(_) => Err(Error::already_exists("a table has this name already").with("name", path)),
+    }
+}
+
+async fn table(snapshot: &Snapshot, path: &RelationPath, id: TableId) -> Result<StagedTable> {
+    match snapshot.catalog().entry(path).await? {
+        Some(entry) => {
+            let (found, table) = snapshot.catalog().staged(path, &entry).await?;
+            if found == id {
+                return Ok(table);
+            }
+            Err(Error::not_found("the name stands for another table").with("table", path))
+        }
+        None => Err(snapshot.no_such_relation(path).await),
+    }
+}
