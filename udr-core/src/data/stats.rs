@@ -72,12 +72,10 @@ fn nan_in<T: ArrowPrimitiveType>(
 }
 
 /// The statistics of every top-level column that is not nested, over all row groups.
-///
-/// Without `nans` nothing is known about NaN, and columns of floats get no bounds.
 pub(super) fn file_stats(
     schema: &Schema,
     metadata: &ParquetMetaData,
-    nans: Option<&NanColumns>,
+    nans: &NanColumns,
 ) -> BTreeMap<FieldId, ColumnStats> {
     let parquet = metadata.file_metadata().schema_descr();
     let mut columns = BTreeMap::new();
@@ -89,9 +87,7 @@ pub(super) fn file_stats(
         if !field.ty.children().is_empty() {
             continue;
         }
-        let float = matches!(field.ty, Type::Float32 | Type::Float64);
-        let bounded =
-            field.ty.has_bounds() && !(float && nans.is_none_or(|nans| nans.contains(position)));
+        let bounded = field.ty.has_bounds() && !nans.contains(position);
         let mut total: Option<(u64, ColumnStats)> = None;
         for group in metadata.row_groups() {
             let rows = u64::try_from(group.num_rows()).unwrap_or(0);

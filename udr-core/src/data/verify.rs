@@ -9,15 +9,68 @@ use arrow::compute::kernels::aggregate;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, UInt64Type};
 use futures::TryStreamExt as _;
 use parquet::arrow::ArrowSchemaConverter;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::Type as ParquetType;
 
 use super::footer::fetch_footer;
 use super::reader::read_batches;
-use super::stats::has_nan;
+use super::stats::{NanColumns, file_stats, has_nan};
 use crate::error::{Error, Result};
 use crate::format::{Bound, ColumnStats, DataFile, Schema, Value};
 use crate::id::{FieldId, TableId};
 use crate::store::Store;
+
+/// Reads the footer of a data file and checks that it is what the file's entry says.
+///
+/// That is: the digest of the footer, the number of rows, types and field ids of the columns, where
+/// these lie, and that no statistic contradicts those that the footer has.
+///
+/// # Errors
+///
+/// `Corrupt`, saying what is wrong; `NotFound` or `Unavailable` from the store.
+pub async fn verify_footer(
+    store: &Store,
+    table: TableId,
+    file: &DataFile,
+    schema: &Schema,
+) -> Result<()> {
+    let footer = fetch_footer(store, table, file).await?;
+    check_columns(footer.file_metadata().schema_descr().root_schema(), schema)
+        .and_then(|()| compare_recorded(&footer, file, schema))
+        .map_err(|e| e.with("data_file", file.object.digest))
+}
+
+/// Compares an entry with Parquet's own statistics, where these are the values of rows.
+fn compare_recorded(footer: &ParquetMetaData, file: &DataFile, schema: &Schema) -> Result<()> {
+    // Parquet leaves NaN out, so what it says of floats holds for the other values.
+    let recorded = file_stats(schema, footer, &NanColumns::new(schema));
+    let wrong = |entry: Option<&Bound>, recorded: Option<&Bound>, outer| {
+        let exact = recorded.filter(|bound| bound.exact);
+        exact.is_some_and(|bound| !holds(entry, Some(&bound.value), outer))
+    };
+    for (id, stats) in &file.columns {
+        let Some(recorded) = recorded.get(id) else { continue };
+        let nulls = stats.null_count.zip(recorded.null_count);
+        let what = if nulls.is_some_and(|(entry, recorded)| entry != recorded) {
+            "null count"
+        } else if wrong(stats.lower.as_ref(), recorded.lower.as_ref(), Ordering::Less) {
+            "lower bound"
+        } else if wrong(stats.upper.as_ref(), recorded.upper.as_ref(), Ordering::Greater) {
+            "upper bound"
+        } else {
+            continue;
+        };
+        return Err(wrong_statistic(what, *id, schema));
+    }
+    Ok(())
+}
+
+fn wrong_statistic(what: &str, id: FieldId, schema: &Schema) -> Error {
+    let name = schema.field_by_id(id).map_or("", |field| field.name.as_str());
+    Error::corrupt("a statistic of a data file is wrong")
+        .with("statistic", what)
+        .with("column", name)
+}
 
 /// Reads all of a data file and checks that it is what its entry says.
 ///
@@ -36,9 +89,7 @@ pub async fn verify_data_file(
 ) -> Result<()> {
     // The digest comes first: only bytes that were written by this format are decoded.
     store.verify_data_file(table, &file.object).await?;
-    let footer = fetch_footer(store, table, file).await?;
-    check_columns(footer.file_metadata().schema_descr().root_schema(), schema)
-        .map_err(|e| e.with("data_file", file.object.digest))?;
+    verify_footer(store, table, file, schema).await?;
 
     let mut found = Found::default();
     let mut batches = read_batches(store, table, file, schema).await?;
@@ -144,14 +195,7 @@ impl Found {
             let Some(column) = self.columns.get(id) else {
                 continue;
             };
-            if let Err(what) = column.compare(stats) {
-                let name = schema
-                    .field_by_id(*id)
-                    .map_or("", |field| field.name.as_str());
-                return Err(Error::corrupt("a statistic of a data file is wrong")
-                    .with("statistic", what)
-                    .with("column", name));
-            }
+            column.compare(stats).map_err(|what| wrong_statistic(what, *id, schema))?;
         }
         Ok(())
     }

@@ -389,7 +389,7 @@ impl OpenFile {
             footer_bytes,
             footer_digest: footer.hasher.finalize().into(),
             rows: self.rows,
-            columns: file_stats(schema, &metadata, Some(&self.nans)),
+            columns: file_stats(schema, &metadata, &self.nans),
         })
     }
 }

@@ -11,7 +11,7 @@ use parquet::file::writer::TrackedWrite;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::super::FooterCache;
+use super::super::{FooterCache, verify_footer};
 use super::generate::generate;
 use super::{Fixture, everything, field};
 use crate::error::ErrorKind;
@@ -91,6 +91,11 @@ async fn an_entry_that_lies_is_found_out() {
     ] {
         let error = fixture.verify(&schema, &lying).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{lying:?}");
+        // The footer tells it as well, but for bounds that it has only truncated.
+        let truncated = lying.columns[&FieldId(2)].upper == text(&long[..64], false);
+        let (store, table) = (&fixture.store, fixture.table);
+        let footer = verify_footer(store, table, &lying, &schema).await;
+        assert_eq!(footer.is_ok(), truncated, "{lying:?}");
     }
 
     // Another table's columns.
