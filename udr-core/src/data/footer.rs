@@ -62,7 +62,7 @@ impl FooterCache {
     ///
     /// # Errors
     ///
-    /// `Corrupt` if the footer is not the one that `file` describes, `NotFound` or `Unavailable`
+    /// `Corrupt` if the footer is not the one that `file` describes, `Unavailable`
     /// from the store.
     pub async fn footer(
         &self,

@@ -94,7 +94,7 @@ impl AsyncFileReader for DataFileReader {
 ///
 /// # Errors
 ///
-/// `Corrupt` if the file is not what its entry or its table's schema says, `NotFound` or
+/// `Corrupt` if the file is not what its entry or its table's schema says, or
 /// `Unavailable` from the store; the same for every batch.
 pub async fn read_batches(
     store: &Store,

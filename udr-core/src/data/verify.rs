@@ -27,7 +27,7 @@ use crate::store::Store;
 ///
 /// # Errors
 ///
-/// `Corrupt`, saying what is wrong; `NotFound` or `Unavailable` from the store.
+/// `Corrupt`, saying what is wrong; `Unavailable` from the store.
 pub async fn verify_footer(
     store: &Store,
     table: TableId,
@@ -80,7 +80,7 @@ fn wrong_statistic(what: &str, id: FieldId, schema: &Schema) -> Error {
 ///
 /// # Errors
 ///
-/// `Corrupt`, saying what is wrong; `NotFound` or `Unavailable` from the store.
+/// `Corrupt`, saying what is wrong; `Unavailable` from the store.
 pub async fn verify_data_file(
     store: &Store,
     table: TableId,
