@@ -84,77 +84,85 @@ fn nested(
 ) -> Result<ArrayRef> {
     let array = &unpack(array, path)?;
     refuse_nulls(array, field, visible, path)?;
-    let rebuilt = |e: ArrowError| {
-        Error::invalid("a column does not fit the table")
-            .with("column", path)
-            .with_source(e)
-    };
-    Ok(match (array.data_type(), field.data_type()) {
+    match (array.data_type(), field.data_type()) {
         (DataType::Struct(given), DataType::Struct(fields)) => {
-            if !given
-                .iter()
-                .map(|f| f.name())
-                .eq(fields.iter().map(|f| f.name()))
-            {
+            let names =
+                |fields: &Fields| fields.iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+            if names(given) != names(fields) {
                 return Err(mismatch(array.data_type(), field.data_type(), path));
             }
-            let array = array.as_struct();
-            // What an outer NULL hides is NULL here, too, so that its parts may hold anything.
-            let nulls = NullBuffer::union(array.nulls(), visible);
-            let columns = array
-                .columns()
-                .iter()
-                .zip(fields)
-                .map(|(part, f)| nested(part, f, nulls.as_ref(), &format!("{path}.{}", f.name())))
-                .collect::<Result<Vec<_>>>()?;
-            let rebuilt_array =
-                StructArray::try_new_with_length(fields.clone(), columns, nulls, array.len());
-            Arc::new(rebuilt_array.map_err(rebuilt)?)
+            structure(array.as_struct(), fields, visible, path)
         }
         (DataType::List(_), DataType::List(element)) => {
-            let array = array.as_list::<i32>();
-            let (nulls, offsets, values) =
-                shown(array.nulls(), visible, array.offsets(), array.values()).map_err(rebuilt)?;
-            let values = nested(
-                &values,
-                element,
-                None,
-                &format!("{path}.{}", element.name()),
-            )?;
-            let list = ListArray::try_new(Arc::clone(element), offsets, values, nulls);
-            Arc::new(list.map_err(rebuilt)?)
+            list(array.as_list(), element, visible, path)
         }
         (DataType::FixedSizeList(_, given), DataType::FixedSizeList(element, size))
             if given == size =>
         {
-            let array = array.as_fixed_size_list();
-            let nulls = NullBuffer::union(array.nulls(), visible);
-            let each = usize::try_from(*size).unwrap_or(0);
-            let shown = nulls.as_ref().map(|nulls| nulls.expand(each));
-            let path = format!("{path}.{}", element.name());
-            let values = nested(array.values(), element, shown.as_ref(), &path)?;
-            let list = FixedSizeListArray::try_new_with_length(
-                Arc::clone(element),
-                *size,
-                values,
-                nulls,
-                array.len(),
-            );
-            Arc::new(list.map_err(rebuilt)?)
+            fixed_list(array.as_fixed_size_list(), element, visible, path)
         }
         (DataType::Map(..), DataType::Map(entries, sorted)) => {
-            map(array.as_map(), entries, *sorted, visible, path)?
-        }
-        (from, to) if from == to && !to.is_nested() => {
-            refuse_wide_decimals(array, path)?;
-            Arc::clone(array)
+            map(array.as_map(), entries, *sorted, visible, path)
         }
         (_, to) => {
             let array = plain(array, to, path)?;
             refuse_wide_decimals(&array, path)?;
-            array
+            Ok(array)
         }
-    })
+    }
+}
+
+fn structure(
+    array: &StructArray,
+    fields: &Fields,
+    visible: Option<&NullBuffer>,
+    path: &str,
+) -> Result<ArrayRef> {
+    // What an outer NULL hides is NULL here, too, so that its parts may hold anything.
+    let nulls = NullBuffer::union(array.nulls(), visible);
+    let columns = array
+        .columns()
+        .iter()
+        .zip(fields)
+        .map(|(part, f)| nested(part, f, nulls.as_ref(), &format!("{path}.{}", f.name())))
+        .collect::<Result<Vec<_>>>()?;
+    let array = StructArray::try_new_with_length(fields.clone(), columns, nulls, array.len());
+    Ok(Arc::new(array.map_err(|e| unfit(path, e))?))
+}
+
+fn list(
+    array: &ListArray,
+    element: &Arc<Field>,
+    visible: Option<&NullBuffer>,
+    path: &str,
+) -> Result<ArrayRef> {
+    let (nulls, offsets, values) = shown(array.nulls(), visible, array.offsets(), array.values())
+        .map_err(|e| unfit(path, e))?;
+    let values = nested(
+        &values,
+        element,
+        None,
+        &format!("{path}.{}", element.name()),
+    )?;
+    let array = ListArray::try_new(Arc::clone(element), offsets, values, nulls);
+    Ok(Arc::new(array.map_err(|e| unfit(path, e))?))
+}
+
+fn fixed_list(
+    array: &FixedSizeListArray,
+    element: &Arc<Field>,
+    visible: Option<&NullBuffer>,
+    path: &str,
+) -> Result<ArrayRef> {
+    let (size, length) = (array.value_length(), array.len());
+    let nulls = NullBuffer::union(array.nulls(), visible);
+    let each = usize::try_from(size).unwrap_or(0);
+    let shown = nulls.as_ref().map(|nulls| nulls.expand(each));
+    let element_path = format!("{path}.{}", element.name());
+    let values = nested(array.values(), element, shown.as_ref(), &element_path)?;
+    let element = Arc::clone(element);
+    let array = FixedSizeListArray::try_new_with_length(element, size, values, nulls, length);
+    Ok(Arc::new(array.map_err(|e| unfit(path, e))?))
 }
 
 fn map(
@@ -164,17 +172,12 @@ fn map(
     visible: Option<&NullBuffer>,
     path: &str,
 ) -> Result<ArrayRef> {
-    let rebuilt = |e: ArrowError| {
-        Error::invalid("a column does not fit the table")
-            .with("column", path)
-            .with_source(e)
-    };
     let DataType::Struct(fields) = entries.data_type() else {
         return Err(mismatch(array.data_type(), entries.data_type(), path));
     };
     let given: ArrayRef = Arc::new(array.entries().clone());
     let (nulls, offsets, given) =
-        shown(array.nulls(), visible, array.offsets(), &given).map_err(rebuilt)?;
+        shown(array.nulls(), visible, array.offsets(), &given).map_err(|e| unfit(path, e))?;
     // What the two parts are called differs from engine to engine.
     let columns = given
         .as_struct()
@@ -188,11 +191,11 @@ fn map(
     let map = MapArray::try_new(
         Arc::clone(entries),
         offsets,
-        parts.map_err(rebuilt)?,
+        parts.map_err(|e| unfit(path, e))?,
         nulls,
         sorted,
     );
-    Ok(Arc::new(map.map_err(rebuilt)?))
+    Ok(Arc::new(map.map_err(|e| unfit(path, e))?))
 }
 
 /// Leaves only the elements of lists that are not NULL and that `visible` does not hide.
@@ -233,11 +236,7 @@ fn unpack(array: &ArrayRef, path: &str) -> Result<ArrayRef> {
         | DataType::LargeListView(element) => DataType::List(Arc::clone(element)),
         _ => return Ok(Arc::clone(array)),
     };
-    cast(array, &to).map_err(|e| {
-        Error::invalid("a column does not fit the table")
-            .with("column", path)
-            .with_source(e)
-    })
+    cast(array, &to).map_err(|e| unfit(path, e))
 }
 
 /// Brings `array` to exactly the type `to` if both are layouts of one logical type.
@@ -259,11 +258,13 @@ fn plain(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef> {
     if !allowed {
         return Err(mismatch(array.data_type(), to, path));
     }
-    cast(array, to).map_err(|e| {
-        Error::invalid("a column does not fit the table")
-            .with("column", path)
-            .with_source(e)
-    })
+    cast(array, to).map_err(|e| unfit(path, e))
+}
+
+fn unfit(path: &str, source: ArrowError) -> Error {
+    Error::invalid("a column does not fit the table")
+        .with("column", path)
+        .with_source(source)
 }
 
 fn mismatch(given: &DataType, expected: &DataType, path: &str) -> Error {

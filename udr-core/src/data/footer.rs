@@ -62,8 +62,7 @@ impl FooterCache {
     ///
     /// # Errors
     ///
-    /// `Corrupt` if the footer is not the one that `file` describes, `Unavailable`
-    /// from the store.
+    /// `Corrupt` if the footer is missing or not the one that `file` describes, `Unavailable`.
     pub async fn footer(
         &self,
         store: &Store,

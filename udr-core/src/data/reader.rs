@@ -94,8 +94,8 @@ impl AsyncFileReader for DataFileReader {
 ///
 /// # Errors
 ///
-/// `Corrupt` if the file is not what its entry or its table's schema says, or
-/// `Unavailable` from the store; the same for every batch.
+/// `Corrupt` if the file is missing or not what its entry or its table's schema says,
+/// `Unavailable`; the same for every batch.
 pub async fn read_batches(
     store: &Store,
     table: TableId,

@@ -49,13 +49,23 @@ fn compare_recorded(footer: &ParquetMetaData, file: &DataFile, schema: &Schema) 
         exact.is_some_and(|bound| !holds(entry, Some(&bound.value), outer))
     };
     for (id, stats) in &file.columns {
-        let Some(recorded) = recorded.get(id) else { continue };
+        let Some(recorded) = recorded.get(id) else {
+            continue;
+        };
         let nulls = stats.null_count.zip(recorded.null_count);
         let what = if nulls.is_some_and(|(entry, recorded)| entry != recorded) {
             "null count"
-        } else if wrong(stats.lower.as_ref(), recorded.lower.as_ref(), Ordering::Less) {
+        } else if wrong(
+            stats.lower.as_ref(),
+            recorded.lower.as_ref(),
+            Ordering::Less,
+        ) {
             "lower bound"
-        } else if wrong(stats.upper.as_ref(), recorded.upper.as_ref(), Ordering::Greater) {
+        } else if wrong(
+            stats.upper.as_ref(),
+            recorded.upper.as_ref(),
+            Ordering::Greater,
+        ) {
             "upper bound"
         } else {
             continue;
@@ -66,7 +76,9 @@ fn compare_recorded(footer: &ParquetMetaData, file: &DataFile, schema: &Schema) 
 }
 
 fn wrong_statistic(what: &str, id: FieldId, schema: &Schema) -> Error {
-    let name = schema.field_by_id(id).map_or("", |field| field.name.as_str());
+    let name = schema
+        .field_by_id(id)
+        .map_or("", |field| field.name.as_str());
     Error::corrupt("a statistic of a data file is wrong")
         .with("statistic", what)
         .with("column", name)
@@ -195,7 +207,9 @@ impl Found {
             let Some(column) = self.columns.get(id) else {
                 continue;
             };
-            column.compare(stats).map_err(|what| wrong_statistic(what, *id, schema))?;
+            column
+                .compare(stats)
+                .map_err(|what| wrong_statistic(what, *id, schema))?;
         }
         Ok(())
     }

@@ -18,48 +18,50 @@ use crate::error::ErrorKind;
 use crate::format::{Bound, ColumnStats, DataFile, Schema, Value};
 use crate::id::{Digest, FieldId};
 
-#[tokio::test]
-async fn an_entry_that_lies_is_found_out() {
-    let fixture = Fixture::new();
-    let long = "x".repeat(100);
-    let batch = RecordBatch::try_from_iter([
-        (
-            "a",
-            Arc::new(Int64Array::from(vec![Some(3), None, Some(9)])) as ArrayRef,
-        ),
-        (
-            "s",
-            Arc::new(StringArray::from(vec!["a", "b", &long])) as ArrayRef,
-        ),
-    ])
-    .unwrap();
-    let (schema, file) = fixture.one(&batch).await;
-    fixture.verify(&schema, &file).await.unwrap();
-    assert!(!file.columns[&FieldId(2)].upper.as_ref().unwrap().exact);
+const LONG: &str =
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
-    let int = |v, exact| {
-        Some(Bound {
-            value: Value::Int(v),
-            exact,
-        })
-    };
-    let text = |v: &str, exact| {
-        Some(Bound {
-            value: Value::String(v.to_owned()),
-            exact,
-        })
-    };
-    let with = |id, change: &dyn Fn(&mut ColumnStats)| {
-        let mut changed = file.clone();
-        change(changed.columns.get_mut(&FieldId(id)).unwrap());
-        changed
-    };
+/// A file of two columns with ids 1 and 2.
+async fn two_columns(fixture: &Fixture) -> (Schema, DataFile) {
+    let a: ArrayRef = Arc::new(Int64Array::from(vec![Some(3), None, Some(9)]));
+    let s: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", LONG]));
+    let batch = RecordBatch::try_from_iter([("a", a), ("s", s)]).unwrap();
+    let (schema, file) = fixture.one(&batch).await;
+    assert!(!file.columns[&FieldId(2)].upper.as_ref().unwrap().exact);
+    (schema, file)
+}
+
+fn int(value: i64, exact: bool) -> Option<Bound> {
+    Some(Bound {
+        value: Value::Int(value),
+        exact,
+    })
+}
+
+fn text(value: &str, exact: bool) -> Option<Bound> {
+    Some(Bound {
+        value: Value::String(value.to_owned()),
+        exact,
+    })
+}
+
+fn with(file: &DataFile, id: i32, change: impl Fn(&mut ColumnStats)) -> DataFile {
+    let mut changed = file.clone();
+    change(changed.columns.get_mut(&FieldId(id)).unwrap());
+    changed
+}
+
+#[tokio::test]
+async fn statistics_may_be_absent_or_wider() {
+    let fixture = Fixture::new();
+    let (schema, file) = two_columns(&fixture).await;
     for honest in [
-        with(1, &|s| *s = ColumnStats::default()),
-        with(1, &|s| s.lower = int(2, false)),
-        with(1, &|s| s.lower = int(3, false)),
-        with(1, &|s| s.upper = int(i64::MAX, false)),
-        with(2, &|s| s.lower = text("", false)),
+        file.clone(),
+        with(&file, 1, |s| *s = ColumnStats::default()),
+        with(&file, 1, |s| s.lower = int(2, false)),
+        with(&file, 1, |s| s.lower = int(3, false)),
+        with(&file, 1, |s| s.upper = int(i64::MAX, false)),
+        with(&file, 2, |s| s.lower = text("", false)),
         DataFile {
             columns: BTreeMap::new(),
             ..file.clone()
@@ -67,15 +69,21 @@ async fn an_entry_that_lies_is_found_out() {
     ] {
         fixture.verify(&schema, &honest).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_entry_that_lies_is_found_out() {
+    let fixture = Fixture::new();
+    let (schema, file) = two_columns(&fixture).await;
     for lying in [
-        with(1, &|s| s.null_count = Some(0)),
-        with(1, &|s| s.lower = int(4, false)),
-        with(1, &|s| s.lower = int(2, true)),
-        with(1, &|s| s.upper = int(8, false)),
-        with(1, &|s| s.upper = int(10, true)),
-        with(1, &|s| s.upper = text("z", false)),
-        with(2, &|s| s.upper = text(&long[..64], false)),
-        with(2, &|s| s.lower = text("aa", false)),
+        with(&file, 1, |s| s.null_count = Some(0)),
+        with(&file, 1, |s| s.lower = int(4, false)),
+        with(&file, 1, |s| s.lower = int(2, true)),
+        with(&file, 1, |s| s.upper = int(8, false)),
+        with(&file, 1, |s| s.upper = int(10, true)),
+        with(&file, 1, |s| s.upper = text("z", false)),
+        with(&file, 2, |s| s.upper = text(&LONG[..64], false)),
+        with(&file, 2, |s| s.lower = text("aa", false)),
         DataFile {
             rows: 4,
             ..file.clone()
@@ -92,19 +100,28 @@ async fn an_entry_that_lies_is_found_out() {
         let error = fixture.verify(&schema, &lying).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{lying:?}");
         // The footer tells it as well, but for bounds that it has only truncated.
-        let truncated = lying.columns[&FieldId(2)].upper == text(&long[..64], false);
+        let truncated = lying.columns[&FieldId(2)].upper == text(&LONG[..64], false);
         let (store, table) = (&fixture.store, fixture.table);
         let footer = verify_footer(store, table, &lying, &schema).await;
         assert_eq!(footer.is_ok(), truncated, "{lying:?}");
     }
+}
 
-    // Another table's columns.
+#[tokio::test]
+async fn a_file_of_another_table_is_found_out() {
+    let fixture = Fixture::new();
+    let (_, file) = two_columns(&fixture).await;
     let other = ArrowSchema::new(vec![
         field("a", DataType::Int32, true),
         field("s", DataType::Utf8View, true),
     ]);
     let other = Schema::from_arrow(&other).unwrap();
     let error = fixture.verify(&other, &file).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.context("column")),
+        (ErrorKind::Corrupt, Some("a"))
+    );
+    let error = fixture.read(&other, &[file]).await.unwrap_err();
     assert_eq!(
         (error.kind(), error.context("column")),
         (ErrorKind::Corrupt, Some("a"))

@@ -68,7 +68,11 @@ impl Fixture {
     async fn one(&self, batch: &RecordBatch) -> (Schema, DataFile) {
         let schema = Schema::from_arrow(&batch.schema()).unwrap();
         let mut files = self
-            .write(&schema, WriteOptions::default(), &[batch.clone()])
+            .write(
+                &schema,
+                WriteOptions::default(),
+                std::slice::from_ref(batch),
+            )
             .await
             .unwrap();
         assert_eq!(files.len(), 1);
@@ -89,9 +93,9 @@ impl Fixture {
     }
 
     async fn bytes(&self, file: &DataFile) -> Vec<u8> {
-        let range = [0..file.object.bytes];
+        let range = 0..file.object.bytes;
         self.store
-            .read_data_file(self.table, &file.object, &range)
+            .read_data_file(self.table, &file.object, std::slice::from_ref(&range))
             .await
             .unwrap()[0]
             .to_vec()

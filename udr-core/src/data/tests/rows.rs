@@ -8,15 +8,17 @@ use arrow::array::{
 };
 use arrow::datatypes::Int64Type;
 use proptest::prelude::*;
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
 use super::super::WriteOptions;
 use super::super::stats::{has_nan, lower_bound, upper_bound};
 use super::generate::generate;
 use super::{Fixture, everything, relaid, stored};
+use crate::error::ErrorKind;
 use crate::format::{Bound, ColumnStats, DataFile, Schema, Type, Value};
 use crate::id::FieldId;
+use crate::store::{Store, StoreOptions};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
@@ -261,7 +263,7 @@ async fn one_large_batch_is_rolled_too() {
         ..Default::default()
     };
     let files = fixture
-        .write(&schema, options, &[batch.clone()])
+        .write(&schema, options, std::slice::from_ref(&batch))
         .await
         .unwrap();
     assert!(files.len() > 1);
@@ -312,4 +314,69 @@ async fn statistics_of_floats_leave_nan_out_and_widen_zeros() {
     };
     assert!(zero.is_sign_negative());
     fixture.verify(&schema, &file).await.unwrap();
+}
+
+/// All files below a folder.
+fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_local_disk_files_have_the_names_of_their_digests_and_a_dropped_writer_leaves_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture {
+        store: Store::open(folder.path().to_str().unwrap(), &StoreOptions::default()).unwrap(),
+        ..Fixture::new()
+    };
+    let arrow = everything();
+    let schema = Schema::from_arrow(&arrow).unwrap();
+    let batch = generate(&arrow, 21, 100);
+    let mut dropped = fixture.writer(&schema, WriteOptions::default());
+    dropped.write(&batch).await.unwrap();
+    drop(dropped);
+    assert_eq!(files_below(folder.path()), Vec::<std::path::PathBuf>::new());
+
+    let options = WriteOptions {
+        target_bytes: 1,
+        ..Default::default()
+    };
+    let batches = [batch.slice(0, 30), batch.slice(30, 30), batch.slice(60, 40)];
+    let files = fixture.write(&schema, options, &batches).await.unwrap();
+    let expected: BTreeSet<_> = files
+        .iter()
+        .map(|f| format!("{}.parquet", f.object.digest))
+        .collect();
+    let found = files_below(folder.path());
+    let names = found
+        .iter()
+        .map(|f| f.file_name().unwrap().to_str().unwrap().to_owned());
+    assert_eq!(names.collect::<BTreeSet<_>>(), expected);
+    assert_eq!(
+        fixture.read(&schema, &files).await.unwrap(),
+        stored(&schema, &batch)
+    );
+
+    // A bit that flips on the disk is found by whoever reads the whole file.
+    let damaged = found
+        .iter()
+        .find(|f| f.ends_with(format!("{}.parquet", files[0].object.digest)));
+    let mut bytes = std::fs::read(damaged.unwrap()).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(damaged.unwrap(), &bytes).unwrap();
+    let error = fixture.verify(&schema, &files[0]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(damaged.unwrap(), &bytes).unwrap();
+    let error = fixture.footer_error(&files[0]).await;
+    assert!(error.message().contains("altered"), "{error}");
 }
