@@ -5,6 +5,7 @@
 
 mod names;
 mod pin;
+mod slot;
 mod source;
 mod status;
 mod transaction;
@@ -25,10 +26,10 @@ use udr_core::{Error, Result};
 
 use names::Names;
 pub(crate) use pin::{Pinned, StatementPin};
+use slot::Slot;
 pub(crate) use source::Source;
 pub use status::{SessionStatus, TransactionStatus};
 pub use transaction::BeginOptions;
-use transaction::Slot;
 pub(crate) use transaction::WriteTarget;
 
 /// The most bytes of parsed footers that a session keeps.

@@ -6,11 +6,11 @@
 
 use udr_core::id::{Epoch, TransactionId};
 use udr_core::refs::Revision;
-use udr_core::snapshot::Snapshot;
 use udr_core::txn::{CommitOutcome, Committed, Transaction};
 use udr_core::{Error, Result};
 
-use super::{Pinned, State, TransactionStatus, UdrSession};
+use super::slot::{Open, Slot, busy, no_transaction, read_only};
+use super::{Pinned, State, UdrSession};
 
 /// How a transaction starts.
 #[derive(Debug, Clone, Default)]
@@ -19,25 +19,6 @@ pub struct BeginOptions {
     pub read_only: bool,
     /// Reads this state instead of the head of the branch; only together with `read_only`.
     pub as_of: Option<Revision>,
-}
-
-/// Where the session's transaction is.
-pub(super) enum Slot {
-    /// There is none: each statement commits by itself.
-    Idle,
-    /// A statement has it.
-    Busy(TransactionStatus),
-    /// It waits for the next statement.
-    Open(Open),
-}
-
-/// An open transaction.
-pub(super) enum Open {
-    Writing(Box<Transaction>),
-    Reading {
-        id: TransactionId,
-        snapshot: Snapshot,
-    },
 }
 
 /// Where a statement that was planned on a state writes to.
@@ -54,69 +35,6 @@ impl WriteTarget {
         match self {
             Self::Open { epoch, .. } => *epoch,
             Self::Own(transaction) => transaction.epoch(),
-        }
-    }
-}
-
-impl Slot {
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self, Self::Idle)
-    }
-
-    /// The state that the transaction reads; `None` if there is no transaction.
-    pub(super) fn pinned(&self) -> Result<Option<Pinned>> {
-        match self {
-            Self::Idle => Ok(None),
-            Self::Busy(_) => Err(busy()),
-            Self::Open(open) => Ok(Some(match open {
-                Open::Writing(transaction) => Pinned {
-                    snapshot: transaction.snapshot(),
-                    transaction: Some(transaction.id()),
-                },
-                Open::Reading { id, snapshot } => Pinned {
-                    snapshot: snapshot.clone(),
-                    transaction: Some(*id),
-                },
-            })),
-        }
-    }
-
-    pub(super) fn status(&self) -> Option<TransactionStatus> {
-        match self {
-            Self::Idle => None,
-            Self::Busy(status) => Some(status.clone()),
-            Self::Open(open) => Some(open.status()),
-        }
-    }
-
-    /// The open transaction, to change it without waiting for anything.
-    fn writing(&mut self) -> Result<&mut Transaction> {
-        match self {
-            Self::Idle => Err(no_transaction()),
-            Self::Busy(_) => Err(busy()),
-            Self::Open(open) => match open {
-                Open::Writing(transaction) => Ok(transaction),
-                Open::Reading { .. } => Err(read_only()),
-            },
-        }
-    }
-}
-
-impl Open {
-    fn status(&self) -> TransactionStatus {
-        match self {
-            Self::Writing(transaction) => TransactionStatus {
-                id: transaction.id(),
-                base: transaction.base().version(),
-                changed: !transaction.is_empty(),
-                read_only: false,
-            },
-            Self::Reading { id, snapshot } => TransactionStatus {
-                id: *id,
-                base: snapshot.version(),
-                changed: false,
-                read_only: true,
-            },
         }
     }
 }
@@ -435,19 +353,6 @@ fn same_transaction(open: TransactionId, expected: Option<TransactionId>) -> Res
     } else {
         Err(other_transaction())
     }
-}
-
-fn no_transaction() -> Error {
-    Error::invalid("no transaction is open").with_hint("start one with BEGIN")
-}
-
-fn read_only() -> Error {
-    Error::invalid("the transaction is read only").with_hint("COMMIT or ROLLBACK it first")
-}
-
-fn busy() -> Error {
-    Error::invalid("another statement of this session is changing the transaction")
-        .with_hint("run the statements of a transaction one after the other")
 }
 
 fn other_transaction() -> Error {
