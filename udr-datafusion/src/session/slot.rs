@@ -32,7 +32,7 @@ impl Slot {
     }
 
     /// The state that the transaction reads; `None` if there is no transaction.
-    pub(super) fn pinned(&self) -> Result<Option<Pinned>> {
+    pub(super) fn pinned(&self, changes: u64) -> Result<Option<Pinned>> {
         match self {
             Self::Idle => Ok(None),
             Self::Busy(_) => Err(busy()),
@@ -40,10 +40,12 @@ impl Slot {
                 Open::Writing(transaction) => Pinned {
                     snapshot: transaction.snapshot(),
                     transaction: Some(transaction.id()),
+                    changes,
                 },
                 Open::Reading { id, snapshot } => Pinned {
                     snapshot: snapshot.clone(),
                     transaction: Some(*id),
+                    changes,
                 },
             })),
         }

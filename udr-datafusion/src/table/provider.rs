@@ -20,7 +20,7 @@ use super::scan;
 use crate::catalog::{Scope, ViewStep, views_unchanged};
 use crate::error::to_datafusion;
 use crate::exec::{FileSpec, UdrStageExec};
-use crate::session::{Pinned, Source, StatementPin, UdrSession};
+use crate::session::{Pinned, Rows, Source, StatementPin, UdrSession};
 
 /// A table by name, at a state that is found when it is scanned.
 ///
@@ -124,7 +124,11 @@ impl UdrTable {
             );
         }
         let (pinned, table) = self.resolve().await?;
-        let target = self.session.write_target(&pinned).await?;
+        let rows = match op {
+            InsertOp::Overwrite => Rows::Replace,
+            InsertOp::Append | InsertOp::Replace => Rows::Add,
+        };
+        let target = self.session.write_target(&pinned, rows).await?;
         let spec = FileSpec {
             session: Arc::clone(&self.session),
             table,
