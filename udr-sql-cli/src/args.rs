@@ -135,21 +135,35 @@ impl Args {
         let sources = sources(&cli, &matches);
         if cli.action.is_some() && !sources.is_empty() {
             let kind = clap::error::ErrorKind::ArgumentConflict;
-            return Err(Box::new(command.error(kind, "-c and -f cannot be used with a command")));
+            return Err(Box::new(
+                command.error(kind, "-c and -f cannot be used with a command"),
+            ));
         }
         if matches!(cli.action, Some(Action::Fsck { .. })) && cli.connection.branch.is_some() {
             let kind = clap::error::ErrorKind::ArgumentConflict;
-            return Err(Box::new(command.error(kind, "fsck checks every branch; leave out --branch")));
+            return Err(Box::new(
+                command.error(kind, "fsck checks every branch; leave out --branch"),
+            ));
         }
         Ok(Self { cli, sources })
     }
 }
 
 fn sources(cli: &Cli, matches: &ArgMatches) -> Vec<Source> {
-    let positions = |id: &str| matches.indices_of(id).into_iter().flatten().collect::<Vec<_>>();
+    let positions = |id: &str| {
+        matches
+            .indices_of(id)
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+    };
     let texts = cli.commands.iter().cloned().map(Source::Text);
     let files = cli.files.iter().map(|path| {
-        if path.as_os_str() == "-" { Source::Stdin } else { Source::File(path.clone()) }
+        if path.as_os_str() == "-" {
+            Source::Stdin
+        } else {
+            Source::File(path.clone())
+        }
     });
     let mut sources = positions("commands")
         .into_iter()
@@ -174,7 +188,11 @@ mod tests {
     use super::*;
 
     fn parse(words: &[&str]) -> Result<Args, Box<clap::Error>> {
-        Args::parse(std::iter::once("udr").chain(words.iter().copied()).map(OsString::from))
+        Args::parse(
+            std::iter::once("udr")
+                .chain(words.iter().copied())
+                .map(OsString::from),
+        )
     }
 
     #[test]
@@ -196,7 +214,10 @@ mod tests {
         for words in [["--repo", "r", "fsck"], ["fsck", "--repo", "r"]] {
             let args = parse(&words).unwrap();
             assert_eq!(args.cli.connection.repo.as_deref(), Some("r"));
-            assert!(matches!(args.cli.action, Some(Action::Fsck { data: false })));
+            assert!(matches!(
+                args.cli.action,
+                Some(Action::Fsck { data: false })
+            ));
         }
     }
 

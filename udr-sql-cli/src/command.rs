@@ -24,8 +24,9 @@ Statements end with a semicolon and may span lines.
   \\q               leave (Ctrl-D, too)";
 
 /// The commands, for completion.
-pub(crate) const NAMES: &[&str] =
-    &["\\d", "\\l", "\\log", "\\branch", "\\format", "\\rows", "\\timing", "\\i", "\\?", "\\q"];
+pub(crate) const NAMES: &[&str] = &[
+    "\\d", "\\l", "\\log", "\\branch", "\\format", "\\rows", "\\timing", "\\i", "\\?", "\\q",
+];
 
 /// Runs one backslash command.
 ///
@@ -71,18 +72,17 @@ pub(crate) async fn run(runner: &mut Runner, text: &str) -> Result<(), Stop> {
         }
         ("\\format", Some(format)) => {
             runner.settings.format = Format::from_str(format, true).map_err(|_| {
-                Failure::usage(format!("there is no format `{format}`")).with_hint(
-                    "the formats are table, csv, json, ndjson, markdown and vertical",
-                )
+                Failure::usage(format!("there is no format `{format}`"))
+                    .with_hint("the formats are table, csv, json, ndjson, markdown and vertical")
             })?;
             Ok(())
         }
         ("\\rows", argument) => rows(runner, argument),
         ("\\i", Some(file)) => runner.nested(&PathBuf::from(file.trim_matches('\''))).await,
         ("\\i", None) => Err(Stop::from(Failure::usage("\\i needs the name of a file"))),
-        (name, _) if NAMES.contains(&name) => {
-            Err(Stop::from(Failure::usage(format!("{name} takes nothing after it"))))
-        }
+        (name, _) if NAMES.contains(&name) => Err(Stop::from(Failure::usage(format!(
+            "{name} takes nothing after it"
+        )))),
         (name, _) => Err(Stop::from(
             Failure::usage(format!("there is no command {name}"))
                 .with_hint("\\? lists the commands"),
@@ -102,7 +102,9 @@ fn rows(runner: &mut Runner, argument: Option<&str>) -> Result<(), Stop> {
         Some(number) => match number.parse() {
             Ok(number) => runner.settings.rows_shown_max = Some(number),
             Err(_) => {
-                return Err(Stop::from(Failure::usage("\\rows takes a number, or `all`")));
+                return Err(Stop::from(Failure::usage(
+                    "\\rows takes a number, or `all`",
+                )));
             }
         },
     }

@@ -8,16 +8,93 @@ use crate::output::Format;
 use crate::session::Names;
 
 const KEYWORDS: &[&str] = &[
-    "ALL", "ALTER", "ANALYZE", "AND", "AS", "AS OF", "ASC", "BEGIN", "BETWEEN", "BRANCH",
-    "BRANCHES", "BY", "CASE", "CAST", "COMMIT", "COPY", "COUNT", "CREATE", "CROSS", "DELETE",
-    "DESC", "DESCRIBE", "DISTINCT", "DROP", "ELSE", "END", "EXCEPT", "EXISTS", "EXPLAIN",
-    "EXTERNAL", "FALSE", "FROM", "FULL", "GROUP BY", "HAVING", "IN", "INNER", "INSERT INTO",
-    "INSERT OVERWRITE", "INTERSECT", "IS", "JOIN", "LEFT", "LIKE", "LIMIT", "LOCATION", "LOG",
-    "MERGE BRANCH", "MESSAGE", "NOT", "NULL", "OFFSET", "ON", "OR", "ORDER BY", "OUTER", "OVER",
-    "PARTITION BY", "READ ONLY", "RELEASE", "REPLACE", "RIGHT", "ROLLBACK", "SAVEPOINT", "SCHEMA",
-    "SELECT", "SET", "SHOW", "STATUS", "STORED AS", "TABLE", "TABLES", "TAG", "TAGS", "THEN",
-    "TIMESTAMP AS OF", "TRANSACTION", "TRUE", "UNION", "USE BRANCH", "USING", "VALUES",
-    "VERSION AS OF", "VIEW", "WHEN", "WHERE", "WITH",
+    "ALL",
+    "ALTER",
+    "ANALYZE",
+    "AND",
+    "AS",
+    "AS OF",
+    "ASC",
+    "BEGIN",
+    "BETWEEN",
+    "BRANCH",
+    "BRANCHES",
+    "BY",
+    "CASE",
+    "CAST",
+    "COMMIT",
+    "COPY",
+    "COUNT",
+    "CREATE",
+    "CROSS",
+    "DELETE",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "DROP",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "EXISTS",
+    "EXPLAIN",
+    "EXTERNAL",
+    "FALSE",
+    "FROM",
+    "FULL",
+    "GROUP BY",
+    "HAVING",
+    "IN",
+    "INNER",
+    "INSERT INTO",
+    "INSERT OVERWRITE",
+    "INTERSECT",
+    "IS",
+    "JOIN",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "LOCATION",
+    "LOG",
+    "MERGE BRANCH",
+    "MESSAGE",
+    "NOT",
+    "NULL",
+    "OFFSET",
+    "ON",
+    "OR",
+    "ORDER BY",
+    "OUTER",
+    "OVER",
+    "PARTITION BY",
+    "READ ONLY",
+    "RELEASE",
+    "REPLACE",
+    "RIGHT",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "SCHEMA",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "STATUS",
+    "STORED AS",
+    "TABLE",
+    "TABLES",
+    "TAG",
+    "TAGS",
+    "THEN",
+    "TIMESTAMP AS OF",
+    "TRANSACTION",
+    "TRUE",
+    "UNION",
+    "USE BRANCH",
+    "USING",
+    "VALUES",
+    "VERSION AS OF",
+    "VIEW",
+    "WHEN",
+    "WHERE",
+    "WITH",
 ];
 
 /// What can stand at the cursor.
@@ -36,10 +113,18 @@ pub(crate) fn complete(line: &str, names: &Names) -> Completion {
     let context = Context::of(line);
     let start = line.len() - context.word.len();
     let files = context.last() == "\\I" || context.ends_with(&["LOCATION"]);
-    let mut candidates = if files { Vec::new() } else { context.candidates(names) };
+    let mut candidates = if files {
+        Vec::new()
+    } else {
+        context.candidates(names)
+    };
     candidates.sort();
     candidates.dedup();
-    Completion { start, candidates, files }
+    Completion {
+        start,
+        candidates,
+        files,
+    }
 }
 
 struct Context<'a> {
@@ -58,10 +143,17 @@ impl<'a> Context<'a> {
             i + line[i..].chars().next().map_or(0, char::len_utf8)
         });
         let (head, word) = line.split_at(word_start);
-        let written =
-            head.split(|c: char| !is_word(c)).filter(|word| !word.is_empty()).collect::<Vec<_>>();
+        let written = head
+            .split(|c: char| !is_word(c))
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>();
         let before = written.iter().map(|word| word.to_uppercase()).collect();
-        Self { word, before, written, quoted: head.ends_with(['"', '\'']) }
+        Self {
+            word,
+            before,
+            written,
+            quoted: head.ends_with(['"', '\'']),
+        }
     }
 
     fn last(&self) -> &str {
@@ -70,7 +162,9 @@ impl<'a> Context<'a> {
 
     fn ends_with(&self, words: &[&str]) -> bool {
         self.before.len() >= words.len()
-            && self.before[self.before.len() - words.len()..].iter().eq(words)
+            && self.before[self.before.len() - words.len()..]
+                .iter()
+                .eq(words)
     }
 
     fn starts_with(&self, words: &[&str]) -> bool {
@@ -108,7 +202,9 @@ impl<'a> Context<'a> {
 
     /// `table.col`, `alias.col`.
     fn qualified(&self, names: &Names) -> Vec<String> {
-        let Some((qualifier, column)) = self.word.rsplit_once('.') else { return Vec::new() };
+        let Some((qualifier, column)) = self.word.rsplit_once('.') else {
+            return Vec::new();
+        };
         let table = self.table_of(qualifier);
         names
             .columns
@@ -123,9 +219,17 @@ impl<'a> Context<'a> {
     /// The table that a qualifier stands for: `FROM flights AS f`, `JOIN flights f`.
     fn table_of<'b>(&'b self, qualifier: &'b str) -> &'b str {
         let alias = qualifier.to_uppercase();
-        let places = self.before.iter().enumerate().filter(|(_, word)| **word == alias);
+        let places = self
+            .before
+            .iter()
+            .enumerate()
+            .filter(|(_, word)| **word == alias);
         for (i, _) in places {
-            let table = if i > 0 && self.before[i - 1] == "AS" { i.checked_sub(2) } else { i.checked_sub(1) };
+            let table = if i > 0 && self.before[i - 1] == "AS" {
+                i.checked_sub(2)
+            } else {
+                i.checked_sub(1)
+            };
             let Some(table) = table else { continue };
             let opener = table.checked_sub(1).map_or("", |i| self.before[i].as_str());
             if matches!(opener, "FROM" | "JOIN" | "INTO" | "UPDATE") {
@@ -140,10 +244,14 @@ impl<'a> Context<'a> {
         let keywords = KEYWORDS
             .iter()
             .filter(|keyword| !self.word.is_empty() && starts_with(keyword, self.word))
-            .map(|k| if lower { k.to_lowercase() } else { (*k).to_owned() });
-        let mentioned = |table: &str| {
-            self.before.iter().any(|word| same_name(table, word))
-        };
+            .map(|k| {
+                if lower {
+                    k.to_lowercase()
+                } else {
+                    (*k).to_owned()
+                }
+            });
+        let mentioned = |table: &str| self.before.iter().any(|word| same_name(table, word));
         let any_mentioned = names.columns.iter().any(|(table, _)| mentioned(table));
         let columns = names
             .columns
@@ -157,7 +265,13 @@ impl<'a> Context<'a> {
     fn names<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<String> {
         names
             .filter(|name| starts_with(name, self.word))
-            .map(|name| if self.quoted { name.to_owned() } else { quoted_if_needed(name) })
+            .map(|name| {
+                if self.quoted {
+                    name.to_owned()
+                } else {
+                    quoted_if_needed(name)
+                }
+            })
             .collect()
     }
 }
@@ -167,7 +281,10 @@ fn is_word(c: char) -> bool {
 }
 
 fn matching<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
-    names.filter(|name| starts_with(name, word)).map(str::to_owned).collect()
+    names
+        .filter(|name| starts_with(name, word))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn starts_with(name: &str, word: &str) -> bool {
@@ -184,9 +301,15 @@ fn same_name(table: &str, word: &str) -> bool {
 fn quoted_if_needed(name: &str) -> String {
     let plain = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            && part
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     };
-    if name.split('.').all(plain) { name.to_owned() } else { format!("\"{name}\"") }
+    if name.split('.').all(plain) {
+        name.to_owned()
+    } else {
+        format!("\"{name}\"")
+    }
 }
 
 #[cfg(test)]
@@ -214,7 +337,10 @@ mod tests {
     fn tables_follow_from_join_and_into() {
         assert_eq!(candidates("SELECT * FROM f"), ["flights"]);
         assert_eq!(candidates("select * from flights join pl"), ["planes"]);
-        assert_eq!(candidates("INSERT INTO "), ["\"Odd Name\"", "flights", "planes"]);
+        assert_eq!(
+            candidates("INSERT INTO "),
+            ["\"Odd Name\"", "flights", "planes"]
+        );
         assert_eq!(candidates("\\d fl"), ["flights"]);
     }
 
@@ -233,8 +359,14 @@ mod tests {
     #[test]
     fn columns_are_those_of_the_tables_mentioned() {
         assert_eq!(candidates("SELECT flights.dep"), ["flights.dep_delay"]);
-        assert_eq!(candidates("SELECT 1 FROM flights AS f WHERE f.ca"), ["f.carrier"]);
-        assert_eq!(candidates("SELECT 1 FROM flights f WHERE f.ca"), ["f.carrier"]);
+        assert_eq!(
+            candidates("SELECT 1 FROM flights AS f WHERE f.ca"),
+            ["f.carrier"]
+        );
+        assert_eq!(
+            candidates("SELECT 1 FROM flights f WHERE f.ca"),
+            ["f.carrier"]
+        );
         assert_eq!(candidates("SELECT 1 FROM planes WHERE sea"), ["seats"]);
         assert!(!candidates("SELECT 1 FROM planes WHERE dep").contains(&"dep_delay".into()));
         assert!(candidates("SELECT dep").contains(&"dep_delay".into()));
@@ -258,6 +390,9 @@ mod tests {
     #[test]
     fn the_word_starts_where_it_does() {
         assert_eq!(complete("SELECT * FROM fl", &names()).start, 14);
-        assert_eq!(complete("SELECT 'ü', fl", &names()).start, "SELECT 'ü', ".len());
+        assert_eq!(
+            complete("SELECT 'ü', fl", &names()).start,
+            "SELECT 'ü', ".len()
+        );
     }
 }

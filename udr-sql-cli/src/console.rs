@@ -18,7 +18,10 @@ pub(crate) struct Console {
 impl Console {
     /// Colours only on a terminal; `quiet` leaves errors only.
     pub(crate) fn new(environment: &Environment, quiet: bool) -> Self {
-        Self { colors: environment.colors && environment.stderr_terminal, quiet }
+        Self {
+            colors: environment.colors && environment.stderr_terminal,
+            quiet,
+        }
     }
 
     /// Says something that is no error.
@@ -39,8 +42,11 @@ impl Console {
     }
 
     fn render(&self, failure: &Failure) -> String {
-        let (red, bold, end) =
-            if self.colors { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
+        let (red, bold, end) = if self.colors {
+            ("\x1b[1;31m", "\x1b[1m", "\x1b[0m")
+        } else {
+            ("", "", "")
+        };
         let mut text = format!(
             "{red}error[{}]{end}{bold}: {}{end}",
             failure.code,
@@ -80,13 +86,21 @@ mod tests {
             .with_hint("did you mean `dev`?")
             .at("load.sql:3");
         failure.causes.push("a cause".into());
-        let plain = Console { colors: false, quiet: false }.render(&failure);
+        let plain = Console {
+            colors: false,
+            quiet: false,
+        }
+        .render(&failure);
         assert_eq!(
             plain,
             "error[UDR-0404]: no such branch: branch=`dve\\u{7}`\n  at: load.sql:3\n  because: a \
              cause\n  help: did you mean `dev`?"
         );
-        let colored = Console { colors: true, quiet: false }.render(&failure);
+        let colored = Console {
+            colors: true,
+            quiet: false,
+        }
+        .render(&failure);
         assert!(colored.starts_with("\x1b[1;31merror[UDR-0404]\x1b[0m"));
     }
 }

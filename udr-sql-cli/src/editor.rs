@@ -15,7 +15,9 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{Behavior, ColorMode, CompletionType, Config, Context, Editor as Rustyline, Helper};
+use rustyline::{
+    Behavior, ColorMode, CompletionType, Config, Context, Editor as Rustyline, Helper,
+};
 use tokio::runtime::Handle;
 
 use crate::complete::complete;
@@ -64,7 +66,11 @@ impl Editor {
         };
         let config = Config::builder()
             .completion_type(CompletionType::List)
-            .color_mode(if colors { ColorMode::Enabled } else { ColorMode::Disabled })
+            .color_mode(if colors {
+                ColorMode::Enabled
+            } else {
+                ColorMode::Disabled
+            })
             .behavior(behavior)
             .history_ignore_space(true);
         let config = config
@@ -79,11 +85,16 @@ impl Editor {
             typed: RefCell::new(false),
             files: FilenameCompleter::new(),
         }));
-        let mut editor = Self { rustyline, history: None, colors };
+        let mut editor = Self {
+            rustyline,
+            history: None,
+            colors,
+        };
         let trouble = match &environment.history {
-            Some(path) => editor.remember_in(path).err().map(|error| {
-                format!("history is not kept: {}: {error}", path.display())
-            }),
+            Some(path) => editor
+                .remember_in(path)
+                .err()
+                .map(|error| format!("history is not kept: {}: {error}", path.display())),
             None => None,
         };
         Ok((editor, trouble))
@@ -94,7 +105,9 @@ impl Editor {
             private_folder().recursive(true).create(folder)?;
         }
         drop(private_file().append(true).create(true).open(path)?);
-        self.rustyline.load_history(path).map_err(io::Error::other)?;
+        self.rustyline
+            .load_history(path)
+            .map_err(io::Error::other)?;
         self.history = Some(path.to_owned());
         Ok(())
     }
@@ -108,8 +121,11 @@ impl Editor {
         if let Some(assistant) = self.rustyline.helper() {
             assistant.typed.replace(false);
         }
-        let styled =
-            if self.colors { format!("\x1b[1;32m{prompt}\x1b[0m") } else { prompt.to_owned() };
+        let styled = if self.colors {
+            format!("\x1b[1;32m{prompt}\x1b[0m")
+        } else {
+            prompt.to_owned()
+        };
         match self.rustyline.readline(&(prompt, styled.as_str())) {
             Ok(line) => Ok(Line::Text(line)),
             Err(ReadlineError::Interrupted) => {
@@ -128,7 +144,10 @@ impl Editor {
             return;
         }
         // A history that cannot be written is not worth an error at every statement.
-        let added = self.rustyline.add_history_entry(text.trim_end()).unwrap_or(false);
+        let added = self
+            .rustyline
+            .add_history_entry(text.trim_end())
+            .unwrap_or(false);
         if let (true, Some(path)) = (added, &self.history) {
             drop(self.rustyline.append_history(path));
         }
@@ -144,7 +163,9 @@ impl Editor {
 
 fn has_secret(text: &str) -> bool {
     let text = text.to_lowercase();
-    ["secret", "password", "access_key", "token", "account_key"].iter().any(|s| text.contains(s))
+    ["secret", "password", "access_key", "token", "account_key"]
+        .iter()
+        .any(|s| text.contains(s))
 }
 
 #[cfg(unix)]
@@ -188,7 +209,8 @@ impl Assistant {
         let mut names = self.names.borrow_mut();
         names
             .get_or_insert_with(|| {
-                let names = async { tokio::time::timeout(NAMES_WAIT_MAX, self.session.names()).await };
+                let names =
+                    async { tokio::time::timeout(NAMES_WAIT_MAX, self.session.names()).await };
                 match self.runtime.block_on(names) {
                     Ok(Ok(names)) => names,
                     // Completion is a courtesy: without names there still are keywords.
@@ -212,8 +234,14 @@ impl Completer for Assistant {
         if found.files {
             return self.files.complete(line, position, context);
         }
-        let pair = |text: String| Pair { display: text.clone(), replacement: text };
-        Ok((found.start, found.candidates.into_iter().map(pair).collect()))
+        let pair = |text: String| Pair {
+            display: text.clone(),
+            replacement: text,
+        };
+        Ok((
+            found.start,
+            found.candidates.into_iter().map(pair).collect(),
+        ))
     }
 }
 

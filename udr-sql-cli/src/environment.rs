@@ -33,7 +33,13 @@ impl Environment {
         let state = variable("XDG_STATE_HOME")
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
-            .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".local").join("state")));
+            .or_else(|| {
+                Some(
+                    PathBuf::from(variable("HOME")?)
+                        .join(".local")
+                        .join("state"),
+                )
+            });
         Self {
             repo: variable("UDR_REPO"),
             pager: std::env::var_os("PAGER").map(|v| v.to_string_lossy().into_owned()),
@@ -42,15 +48,17 @@ impl Environment {
             stdin_terminal: io::stdin().is_terminal(),
             stdout_terminal: io::stdout().is_terminal(),
             stderr_terminal: io::stderr().is_terminal(),
-            colors: variable("NO_COLOR").is_none()
-                && variable("TERM").as_deref() != Some("dumb"),
+            colors: variable("NO_COLOR").is_none() && variable("TERM").as_deref() != Some("dumb"),
         }
     }
 }
 
 /// The value of a variable that is set to something.
 fn variable(name: &str) -> Option<String> {
-    std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
+    std::env::var_os(name)?
+        .into_string()
+        .ok()
+        .filter(|value| !value.is_empty())
 }
 
 fn store_variables() -> Vec<(String, String)> {
@@ -58,7 +66,10 @@ fn store_variables() -> Vec<(String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .map(|(name, value)| (name.to_ascii_lowercase(), value))
         .filter(|(name, value)| {
-            !value.is_empty() && ["aws_", "google_", "azure_"].iter().any(|p| name.starts_with(p))
+            !value.is_empty()
+                && ["aws_", "google_", "azure_"]
+                    .iter()
+                    .any(|p| name.starts_with(p))
         })
         .collect::<Vec<_>>();
     found.sort();

@@ -101,12 +101,18 @@ impl Failure {
 
     /// Sets what helps.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 
     /// Sets where it happened.
     pub(crate) fn at(self, place: impl Into<String>) -> Self {
-        Self { place: Some(place.into()), ..self }
+        Self {
+            place: Some(place.into()),
+            ..self
+        }
     }
 
     fn with_causes_of(mut self, error: &dyn std::error::Error) -> Self {
@@ -159,7 +165,12 @@ impl From<DataFusionError> for Failure {
         let failure = Self::new(kind, error.strip_backtrace());
         let helps = error
             .diagnostic()
-            .map(|d| d.helps.iter().map(|help| help.message.clone()).collect::<Vec<_>>())
+            .map(|d| {
+                d.helps
+                    .iter()
+                    .map(|help| help.message.clone())
+                    .collect::<Vec<_>>()
+            })
             .unwrap_or_default();
         match error.find_root() {
             DataFusionError::ResourcesExhausted(_) => failure
@@ -223,12 +234,18 @@ pub(crate) fn output_stop(error: &io::Error) -> Stop {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Stop::OutputClosed;
     }
-    Stop::from(Failure::new(ErrorKind::Invalid, format!("cannot write the result: {error}")))
+    Stop::from(Failure::new(
+        ErrorKind::Invalid,
+        format!("cannot write the result: {error}"),
+    ))
 }
 
 /// Text with line breaks kept and everything else that could drive a terminal escaped.
 pub(crate) fn printable_lines(text: &str) -> String {
-    text.split('\n').map(|line| printable(&line.replace('\t', "    "))).collect::<Vec<_>>().join("\n")
+    text.split('\n')
+        .map(|line| printable(&line.replace('\t', "    ")))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -252,7 +269,9 @@ mod tests {
 
     #[test]
     fn kind_and_hint_survive_datafusion() {
-        let error = udr_core::Error::conflict("two writers").with("table", "t").with_hint("retry");
+        let error = udr_core::Error::conflict("two writers")
+            .with("table", "t")
+            .with_hint("retry");
         let error = DataFusionError::External(Box::new(error)).context("while committing");
         let failure = Failure::from(error);
         assert_eq!(failure.exit, Exit::Conflict);
@@ -270,8 +289,14 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_no_failure() {
-        assert_eq!(output_stop(&io::ErrorKind::BrokenPipe.into()), Stop::OutputClosed);
-        assert!(matches!(output_stop(&io::ErrorKind::StorageFull.into()), Stop::Failed(_)));
+        assert_eq!(
+            output_stop(&io::ErrorKind::BrokenPipe.into()),
+            Stop::OutputClosed
+        );
+        assert!(matches!(
+            output_stop(&io::ErrorKind::StorageFull.into()),
+            Stop::Failed(_)
+        ));
     }
 
     #[test]

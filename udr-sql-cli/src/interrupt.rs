@@ -53,7 +53,10 @@ impl Interrupts {
     }
 }
 
-#[expect(clippy::exit, reason = "the thread that should end the program is busy")]
+#[expect(
+    clippy::exit,
+    reason = "the thread that should end the program is busy"
+)]
 fn give_up() {
     std::process::exit(i32::from(Exit::Interrupted.code()));
 }

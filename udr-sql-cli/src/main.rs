@@ -83,7 +83,13 @@ fn act(
         rows_shown_max: Some(ROWS_SHOWN_MAX),
         interactive,
     };
-    let mut runner = Runner::new(Arc::new(session), console, environment, settings, interrupts);
+    let mut runner = Runner::new(
+        Arc::new(session),
+        console,
+        environment,
+        settings,
+        interrupts,
+    );
     let exit = if interactive {
         prompt::prompt(runtime, &mut runner)?
     } else {
@@ -95,7 +101,11 @@ fn act(
 
 /// Runs every source, up to the first error.
 async fn script(runner: &mut Runner, sources: &[Source]) -> Exit {
-    let sources = if sources.is_empty() { &[Source::Stdin][..] } else { sources };
+    let sources = if sources.is_empty() {
+        &[Source::Stdin][..]
+    } else {
+        sources
+    };
     for source in sources {
         if let Err(stop) = runner.source(source).await {
             return ending(&runner.console, &stop);

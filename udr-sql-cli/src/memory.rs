@@ -51,9 +51,9 @@ impl MemoryLimit {
     fn bytes(self) -> Option<usize> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
-            Self::Percent(percent) => Some(
-                machine_bytes().map_or(MEMORY_BYTES_FALLBACK, |all| all / 100 * usize::from(percent)),
-            ),
+            Self::Percent(percent) => Some(machine_bytes().map_or(MEMORY_BYTES_FALLBACK, |all| {
+                all / 100 * usize::from(percent)
+            })),
             Self::Unlimited => None,
         }
     }
@@ -83,7 +83,9 @@ impl FromStr for MemoryLimit {
         if text.eq_ignore_ascii_case("unlimited") {
             return Ok(Self::Unlimited);
         }
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let wrong = || "expected a size such as 512MiB or 2G, a share such as 50%, or `unlimited`";
         let number = number.parse::<usize>().map_err(|_| wrong())?;
@@ -102,13 +104,19 @@ impl FromStr for MemoryLimit {
             _ => return Err(wrong().to_owned()),
         };
         let bytes = number.checked_mul(1 << shift).ok_or_else(wrong)?;
-        if bytes == 0 { Err(wrong().to_owned()) } else { Ok(Self::Bytes(bytes)) }
+        if bytes == 0 {
+            Err(wrong().to_owned())
+        } else {
+            Ok(Self::Bytes(bytes))
+        }
     }
 }
 
 /// What the machine has, or the container if that is less.
 fn machine_bytes() -> Option<usize> {
-    let physical = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text))?;
+    let physical = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| total(&text))?;
     let container = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
         .ok()
         .and_then(|text| text.trim().parse::<usize>().ok());
@@ -116,8 +124,15 @@ fn machine_bytes() -> Option<usize> {
 }
 
 fn total(meminfo: &str) -> Option<usize> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib = line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?;
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib = line
+        .trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<usize>()
+        .ok()?;
     kib.checked_mul(1024)
 }
 
@@ -137,23 +152,38 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(limit), "{text}");
         }
-        for text in ["", "-1", "0", "0G", "1.5G", "2X", "0%", "101%", "99999999999999999T"] {
+        for text in [
+            "",
+            "-1",
+            "0",
+            "0G",
+            "1.5G",
+            "2X",
+            "0%",
+            "101%",
+            "99999999999999999T",
+        ] {
             assert!(text.parse::<MemoryLimit>().is_err(), "{text} was accepted");
         }
     }
 
     #[test]
     fn a_displayed_limit_reads_back() {
-        for limit in
-            [MemoryLimit::default(), MemoryLimit::Bytes(5 << 20), MemoryLimit::Unlimited]
-        {
+        for limit in [
+            MemoryLimit::default(),
+            MemoryLimit::Bytes(5 << 20),
+            MemoryLimit::Unlimited,
+        ] {
             assert_eq!(limit.to_string().parse(), Ok(limit));
         }
     }
 
     #[test]
     fn the_total_is_read_from_meminfo() {
-        assert_eq!(total("MemFree: 1 kB\nMemTotal:       16384 kB\n"), Some(16 << 20));
+        assert_eq!(
+            total("MemFree: 1 kB\nMemTotal:       16384 kB\n"),
+            Some(16 << 20)
+        );
         assert_eq!(total("nothing"), None);
     }
 }

@@ -28,7 +28,13 @@ impl Progress {
     pub(crate) fn start(enabled: bool) -> Self {
         let mut ticks = interval(REDRAW_TIME);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { started: Instant::now(), ticks, enabled, bar: None, plan: None }
+        Self {
+            started: Instant::now(),
+            ticks,
+            enabled,
+            bar: None,
+            plan: None,
+        }
     }
 
     /// Since the statement started.
@@ -120,16 +126,25 @@ impl Counts {
     fn of(plan: &dyn ExecutionPlan) -> Self {
         let children = plan.children();
         if !children.is_empty() {
-            return children.into_iter().map(|child| Self::of(child.as_ref())).fold(
-                Self::default(),
-                |a, b| Self { rows: a.rows + b.rows, bytes: a.bytes + b.bytes },
-            );
+            return children
+                .into_iter()
+                .map(|child| Self::of(child.as_ref()))
+                .fold(Self::default(), |a, b| Self {
+                    rows: a.rows + b.rows,
+                    bytes: a.bytes + b.bytes,
+                });
         }
-        let Some(metrics) = plan.metrics() else { return Self::default() };
+        let Some(metrics) = plan.metrics() else {
+            return Self::default();
+        };
         let count = |n: Option<usize>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         Self {
             rows: count(metrics.output_rows()),
-            bytes: count(metrics.sum_by_name("bytes_scanned").map(|value| value.as_usize())),
+            bytes: count(
+                metrics
+                    .sum_by_name("bytes_scanned")
+                    .map(|value| value.as_usize()),
+            ),
         }
     }
 }

@@ -22,7 +22,10 @@ use crate::tag::tag;
 /// What the terminal says.
 pub(crate) fn prompt(runtime: &Runtime, runner: &mut Runner) -> Result<Exit, Failure> {
     let terminal = |error: std::io::Error| {
-        Failure::new(ErrorKind::Internal, format!("the terminal gives no line: {error}"))
+        Failure::new(
+            ErrorKind::Internal,
+            format!("the terminal gives no line: {error}"),
+        )
     };
     let session = Arc::clone(&runner.session);
     let (mut editor, trouble) =
@@ -40,7 +43,11 @@ pub(crate) fn prompt(runtime: &Runtime, runner: &mut Runner) -> Result<Exit, Fai
     let mut text = String::new();
     loop {
         let first = label(runner.session.label(), &runner.session.state());
-        let prompt = if script.is_empty() { first } else { continuation(&first) };
+        let prompt = if script.is_empty() {
+            first
+        } else {
+            continuation(&first)
+        };
         match editor.line(&prompt).map_err(terminal)? {
             Line::End => return Ok(Exit::Done),
             Line::Interrupted { typed } => {
@@ -112,7 +119,11 @@ fn interrupted(item: &Item) -> String {
 
 /// `lake/main*> `: repository, branch, `*` for an open transaction with changes, `@…` for a pin.
 fn label(repository: &str, state: &State) -> String {
-    let pin = state.pin.as_ref().map(|pin| format!("@{pin}")).unwrap_or_default();
+    let pin = state
+        .pin
+        .as_ref()
+        .map(|pin| format!("@{pin}"))
+        .unwrap_or_default();
     let mark = if state.changed { "*" } else { "" };
     printable(&format!("{repository}/{}{pin}{mark}> ", state.branch))
 }
@@ -142,7 +153,10 @@ mod tests {
 
     #[test]
     fn a_cut_off_write_says_where_to_look() {
-        let item = |sql: &str| Item { line: 1, step: Step::Sql(sql.into()) };
+        let item = |sql: &str| Item {
+            line: 1,
+            step: Step::Sql(sql.into()),
+        };
         assert!(interrupted(&item("COMMIT")).contains("SHOW LOG"));
         assert_eq!(interrupted(&item("SELECT 1")), "interrupted");
     }

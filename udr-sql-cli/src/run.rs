@@ -65,7 +65,14 @@ impl Runner {
         settings: Settings,
         interrupts: Interrupts,
     ) -> Self {
-        Self { session, console, environment, settings, interrupts, nesting: 0 }
+        Self {
+            session,
+            console,
+            environment,
+            settings,
+            interrupts,
+            nesting: 0,
+        }
     }
 
     /// Runs everything a source holds, up to the first error.
@@ -92,7 +99,8 @@ impl Runner {
                 self.lines("", path, BufReader::new(file)).await
             }
             Source::Stdin => {
-                self.lines("", Path::new("standard input"), BufReader::new(io::stdin())).await
+                self.lines("", Path::new("standard input"), BufReader::new(io::stdin()))
+                    .await
             }
         }
     }
@@ -104,7 +112,9 @@ impl Runner {
     /// As [`Runner::source`]; `Invalid` if files run each other without end.
     pub(crate) async fn nested(&mut self, path: &Path) -> Result<(), Stop> {
         if self.nesting >= NESTING_MAX {
-            return Err(Stop::from(Failure::usage("files run each other too deeply")));
+            return Err(Stop::from(Failure::usage(
+                "files run each other too deeply",
+            )));
         }
         self.nesting += 1;
         let result = Box::pin(self.source(&Source::File(path.to_owned()))).await;
@@ -135,7 +145,9 @@ impl Runner {
                     self.items(items, &place).await?;
                 }
                 Some(Err(error)) => {
-                    return Err(Stop::from(Failure::usage(format!("cannot read {name}: {error}"))));
+                    return Err(Stop::from(Failure::usage(format!(
+                        "cannot read {name}: {error}"
+                    ))));
                 }
                 None => return self.items(script.finish()?, &place).await,
             }
@@ -148,10 +160,12 @@ impl Runner {
         place: &impl Fn(usize) -> Option<String>,
     ) -> Result<(), Stop> {
         for item in items {
-            self.step(&item.step).await.map_err(|stop| match place(item.line) {
-                Some(place) => stop.at(|| place),
-                None => stop,
-            })?;
+            self.step(&item.step)
+                .await
+                .map_err(|stop| match place(item.line) {
+                    Some(place) => stop.at(|| place),
+                    None => stop,
+                })?;
         }
         Ok(())
     }
@@ -183,9 +197,8 @@ impl Runner {
     }
 
     async fn execute(&self, sql: &str) -> Result<(), Stop> {
-        let mut progress = Progress::start(
-            self.environment.stderr_terminal && !self.console.is_quiet(),
-        );
+        let mut progress =
+            Progress::start(self.environment.stderr_terminal && !self.console.is_quiet());
         let frame = progress.during(self.session.sql(sql)).await?;
         let context = Arc::new(frame.task_ctx());
         let plan = progress.during(frame.create_physical_plan()).await?;
@@ -211,7 +224,9 @@ impl Runner {
         while let Some(batch) = progress.during(stream.next()).await {
             let batch = batch?;
             total += batch.num_rows();
-            let room = limit.map_or(batch.num_rows(), |limit| limit - shown).min(batch.num_rows());
+            let room = limit
+                .map_or(batch.num_rows(), |limit| limit - shown)
+                .min(batch.num_rows());
             shown += room;
             if room > 0 {
                 progress.suspend(|| rows.write(&batch.slice(0, room)))?;
@@ -259,9 +274,11 @@ impl Runner {
         }
         if self.settings.timing {
             let seconds = progress.elapsed().as_secs_f64();
-            self.console.notice(&format!("({}, {seconds:.3} s)", rows_text(total as u64)));
+            self.console
+                .notice(&format!("({}, {seconds:.3} s)", rows_text(total as u64)));
         } else if self.settings.interactive {
-            self.console.notice(&format!("({})", rows_text(total as u64)));
+            self.console
+                .notice(&format!("({})", rows_text(total as u64)));
         }
     }
 
@@ -327,12 +344,16 @@ fn read_lines(mut reader: impl BufRead + Send + 'static) -> mpsc::Receiver<io::R
 
 /// Whether the result of a statement is only the number of rows it wrote.
 fn is_count(sql: &str, schema: &Schema) -> bool {
-    let [field] = schema.fields().as_ref() else { return false };
+    let [field] = schema.fields().as_ref() else {
+        return false;
+    };
     field.name() == "count"
         && field.data_type() == &DataType::UInt64
-        && ["INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "TRUNCATE", "CREATE"]
-            .iter()
-            .any(|verb| tag(sql).starts_with(verb))
+        && [
+            "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "TRUNCATE", "CREATE",
+        ]
+        .iter()
+        .any(|verb| tag(sql).starts_with(verb))
 }
 
 fn add_counts(count: Option<u64>, batch: &RecordBatch) -> Option<u64> {
@@ -341,5 +362,9 @@ fn add_counts(count: Option<u64>, batch: &RecordBatch) -> Option<u64> {
 }
 
 fn rows_text(count: u64) -> String {
-    if count == 1 { "1 row".to_owned() } else { format!("{} rows", HumanCount(count)) }
+    if count == 1 {
+        "1 row".to_owned()
+    } else {
+        format!("{} rows", HumanCount(count))
+    }
 }

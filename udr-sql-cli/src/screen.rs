@@ -26,7 +26,13 @@ pub(crate) struct Screen {
 enum To {
     Stdout(io::BufWriter<Stdout>),
     /// Not known yet whether it fits.
-    Held { bytes: Vec<u8>, line_start: usize, lines: usize, size: Size, pager: String },
+    Held {
+        bytes: Vec<u8>,
+        line_start: usize,
+        lines: usize,
+        size: Size,
+        pager: String,
+    },
     Pager(Child),
     Closed,
 }
@@ -40,7 +46,9 @@ struct Size {
 impl Screen {
     /// Writes to standard output as it comes.
     pub(crate) fn plain() -> Self {
-        Self { to: To::Stdout(io::BufWriter::with_capacity(64 << 10, io::stdout())) }
+        Self {
+            to: To::Stdout(io::BufWriter::with_capacity(64 << 10, io::stdout())),
+        }
     }
 
     /// Writes to the terminal what fits on it, and anything bigger to the pager.
@@ -49,9 +57,20 @@ impl Screen {
         let size = Term::stdout().size_checked();
         match size {
             Some((rows, columns)) if !pager.is_empty() && pager != "cat" => {
-                let size = Size { rows: usize::from(rows), columns: usize::from(columns) };
+                let size = Size {
+                    rows: usize::from(rows),
+                    columns: usize::from(columns),
+                };
                 let pager = pager.to_owned();
-                Self { to: To::Held { bytes: Vec::new(), line_start: 0, lines: 0, size, pager } }
+                Self {
+                    to: To::Held {
+                        bytes: Vec::new(),
+                        line_start: 0,
+                        lines: 0,
+                        size,
+                        pager,
+                    },
+                }
             }
             _ => Self::plain(),
         }
@@ -89,7 +108,14 @@ impl Screen {
 
     /// Starts the pager if what is held is bigger than the screen.
     fn page_if_needed(&mut self) -> io::Result<()> {
-        let To::Held { bytes, line_start, lines, size, pager } = &mut self.to else {
+        let To::Held {
+            bytes,
+            line_start,
+            lines,
+            size,
+            pager,
+        } = &mut self.to
+        else {
             return Ok(());
         };
         let mut too_wide = false;
@@ -113,7 +139,10 @@ impl Screen {
 
 fn start_pager(command: &str) -> io::Result<Child> {
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("exec {command}")]).stdin(Stdio::piped()).spawn()
+    shell
+        .args(["-c", &format!("exec {command}")])
+        .stdin(Stdio::piped())
+        .spawn()
 }
 
 impl Write for Screen {

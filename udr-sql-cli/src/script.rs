@@ -51,7 +51,10 @@ impl Script {
             self.start = self.lines;
             if line.trim_start().starts_with('\\') {
                 let step = Step::Command(line.trim().to_owned());
-                return Ok(vec![Item { line: self.lines, step }]);
+                return Ok(vec![Item {
+                    line: self.lines,
+                    step,
+                }]);
             }
         }
         self.pending.push_str(line);
@@ -77,7 +80,9 @@ impl Script {
             split_statements(&text).map_err(|error| Failure::from(error).at(line(self.start)))?;
         let mut from = 0;
         let items = statements.into_iter().map(|statement| {
-            let at = text[from..].find(&statement).map_or(from, |found| from + found);
+            let at = text[from..]
+                .find(&statement)
+                .map_or(from, |found| from + found);
             let item = Item {
                 line: self.start + text[..at].matches('\n').count(),
                 step: Step::Sql(statement.clone()),
@@ -112,7 +117,10 @@ mod tests {
     }
 
     fn sql(line: usize, text: &str) -> Item {
-        Item { line, step: Step::Sql(text.to_owned()) }
+        Item {
+            line,
+            step: Step::Sql(text.to_owned()),
+        }
     }
 
     #[test]
@@ -123,7 +131,10 @@ mod tests {
                 sql(1, "SELECT 1"),
                 sql(4, "SELECT\n 2"),
                 sql(5, "SELECT 3"),
-                Item { line: 6, step: Step::Command("\\timing".into()) },
+                Item {
+                    line: 6,
+                    step: Step::Command("\\timing".into())
+                },
                 sql(7, "SELECT 4"),
             ]
         );
@@ -131,7 +142,10 @@ mod tests {
 
     #[test]
     fn semicolons_and_backslashes_inside_strings_are_text() {
-        assert_eq!(items("SELECT 'a;\n\\q;\n';"), [sql(1, "SELECT 'a;\n\\q;\n'")]);
+        assert_eq!(
+            items("SELECT 'a;\n\\q;\n';"),
+            [sql(1, "SELECT 'a;\n\\q;\n'")]
+        );
     }
 
     #[test]

@@ -55,8 +55,13 @@ impl Session {
         let runtime = connection.memory_limit.runtime()?;
         let config = SessionConfig::new().with_information_schema(true);
         let context = SessionContext::new_with_config_rt(config, runtime);
-        console.notice("notice: no --repo given: this repository is in memory and ends with the program");
-        Ok(Self { context, label: "memory".to_owned() })
+        console.notice(
+            "notice: no --repo given: this repository is in memory and ends with the program",
+        );
+        Ok(Self {
+            context,
+            label: "memory".to_owned(),
+        })
     }
 
     pub(crate) async fn sql(&self, sql: &str) -> DataFusionResult<DataFrame> {
@@ -72,7 +77,10 @@ impl Session {
     }
 
     pub(crate) fn state(&self) -> State {
-        State { branch: "main".to_owned(), ..State::default() }
+        State {
+            branch: "main".to_owned(),
+            ..State::default()
+        }
     }
 
     pub(crate) async fn rollback(&self) -> Result<(), Failure> {
@@ -95,11 +103,21 @@ pub(crate) fn split_statements(sql: &str) -> udr_core::Result<Vec<String>> {
             t => out.last_mut().map_or((), |s| s.push_str(&t.to_string())),
         }
     }
-    Ok(out.into_iter().map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect())
+    Ok(out
+        .into_iter()
+        .map(|s| s.trim().to_owned())
+        .filter(|s| !s.is_empty())
+        .collect())
 }
 
 pub(crate) fn is_complete(sql: &str) -> bool {
-    Tokenizer::new(&GenericDialect {}, sql).tokenize().is_ok_and(|tokens| {
-        tokens.iter().rev().find(|t| !matches!(t, Token::Whitespace(_))) == Some(&Token::SemiColon)
-    })
+    Tokenizer::new(&GenericDialect {}, sql)
+        .tokenize()
+        .is_ok_and(|tokens| {
+            tokens
+                .iter()
+                .rev()
+                .find(|t| !matches!(t, Token::Whitespace(_)))
+                == Some(&Token::SemiColon)
+        })
 }

@@ -4,11 +4,46 @@
 
 /// The words that a confirmation repeats; the first other word ends it.
 const WORDS: &[&str] = &[
-    "ABORT", "ALTER", "ANALYZE", "BEGIN", "BRANCH", "CALL", "COMMIT", "COPY", "CREATE", "DATABASE",
-    "DEALLOCATE", "DELETE", "DROP", "END", "EXECUTE", "EXTERNAL", "FUNCTION", "INDEX", "INSERT",
-    "MERGE", "NAMESPACE", "OVERWRITE", "PREPARE", "RELEASE", "RENAME", "RESET", "RESTORE",
-    "ROLLBACK", "SAVEPOINT", "SCHEMA", "SET", "START", "TABLE", "TAG", "TEMPORARY", "TRANSACTION",
-    "TRUNCATE", "UPDATE", "USE", "VIEW",
+    "ABORT",
+    "ALTER",
+    "ANALYZE",
+    "BEGIN",
+    "BRANCH",
+    "CALL",
+    "COMMIT",
+    "COPY",
+    "CREATE",
+    "DATABASE",
+    "DEALLOCATE",
+    "DELETE",
+    "DROP",
+    "END",
+    "EXECUTE",
+    "EXTERNAL",
+    "FUNCTION",
+    "INDEX",
+    "INSERT",
+    "MERGE",
+    "NAMESPACE",
+    "OVERWRITE",
+    "PREPARE",
+    "RELEASE",
+    "RENAME",
+    "RESET",
+    "RESTORE",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "SCHEMA",
+    "SET",
+    "START",
+    "TABLE",
+    "TAG",
+    "TEMPORARY",
+    "TRANSACTION",
+    "TRUNCATE",
+    "UPDATE",
+    "USE",
+    "VIEW",
 ];
 /// Words between those that are left out.
 const SKIPPED: &[&str] = &["OR", "REPLACE", "UNBOUNDED", "WORK"];
@@ -18,7 +53,9 @@ pub(crate) fn tag(sql: &str) -> String {
     let mut words = Vec::new();
     let mut rest = after_comments(sql);
     while words.len() < 3 {
-        let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(rest.len());
         let word = rest[..end].to_ascii_uppercase();
         if WORDS.contains(&word.as_str()) {
             words.push(word);
@@ -27,7 +64,11 @@ pub(crate) fn tag(sql: &str) -> String {
         }
         rest = after_comments(&rest[end..]);
     }
-    if words.is_empty() { "done".to_owned() } else { words.join(" ") }
+    if words.is_empty() {
+        "done".to_owned()
+    } else {
+        words.join(" ")
+    }
 }
 
 fn after_comments(mut sql: &str) -> &str {
@@ -55,7 +96,10 @@ mod tests {
             ("insert into t values (1)", "INSERT"),
             ("INSERT OVERWRITE t SELECT 1", "INSERT OVERWRITE"),
             ("-- why\n /* how */ BEGIN", "BEGIN"),
-            ("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 'x'", "CREATE EXTERNAL TABLE"),
+            (
+                "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 'x'",
+                "CREATE EXTERNAL TABLE",
+            ),
             ("USE BRANCH dev", "USE BRANCH"),
             ("whatever", "done"),
             ("", "done"),

@@ -15,8 +15,9 @@ pub(super) struct Cells<'a> {
 
 impl<'a> Cells<'a> {
     pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
-        const OPTIONS: FormatOptions<'_> =
-            FormatOptions::new().with_null("NULL").with_display_error(true);
+        const OPTIONS: FormatOptions<'_> = FormatOptions::new()
+            .with_null("NULL")
+            .with_display_error(true);
         let columns = batch
             .columns()
             .iter()
@@ -38,7 +39,11 @@ impl<'a> Cells<'a> {
 
 /// The names of the columns, safe to show.
 pub(super) fn headings(schema: &SchemaRef) -> Vec<String> {
-    schema.fields().iter().map(|field| printable_lines(field.name()).replace('\n', " ")).collect()
+    schema
+        .fields()
+        .iter()
+        .map(|field| printable_lines(field.name()).replace('\n', " "))
+        .collect()
 }
 
 /// Whether a column reads best with its digits below each other.

@@ -18,8 +18,15 @@ pub(super) struct Csv {
 
 impl Csv {
     pub(super) fn new(schema: &SchemaRef) -> Self {
-        let names = schema.fields().iter().map(|field| field.name().clone()).collect();
-        Self { names, started: false }
+        let names = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        Self {
+            names,
+            started: false,
+        }
     }
 
     fn start(&mut self, out: &mut impl Write) -> io::Result<()> {
@@ -35,7 +42,11 @@ impl Csv {
 }
 
 fn separate(column: usize, out: &mut impl Write) -> io::Result<()> {
-    if column > 0 { out.write_all(b",") } else { Ok(()) }
+    if column > 0 {
+        out.write_all(b",")
+    } else {
+        Ok(())
+    }
 }
 
 fn value(text: &str, out: &mut impl Write) -> io::Result<()> {
@@ -55,13 +66,20 @@ impl<W: Write> Encode<W> for Csv {
         self.start(out)?;
         let options = EncoderOptions::default().with_explicit_nulls(true);
         let cells = Cells::new(batch)?;
-        let nulls = batch.columns().iter().map(|c| c.logical_nulls()).collect::<Vec<_>>();
+        let nulls = batch
+            .columns()
+            .iter()
+            .map(|c| c.logical_nulls())
+            .collect::<Vec<_>>();
         let mut nested = nested(batch, &options)?;
         let mut json = Vec::new();
         for row in 0..batch.num_rows() {
             for column in 0..batch.num_columns() {
                 separate(column, out)?;
-                if nulls[column].as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+                if nulls[column]
+                    .as_ref()
+                    .is_some_and(|nulls| nulls.is_null(row))
+                {
                     continue;
                 }
                 match &mut nested[column] {
@@ -95,7 +113,9 @@ fn nested<'a>(
         .zip(batch.columns())
         .map(|(field, array)| {
             let nested = field.data_type().is_nested();
-            nested.then(|| make_encoder(field, array.as_ref(), options)).transpose()
+            nested
+                .then(|| make_encoder(field, array.as_ref(), options))
+                .transpose()
         })
         .collect()
 }

@@ -15,11 +15,17 @@ pub(super) struct Json {
 
 impl Json {
     pub(super) fn array() -> Self {
-        Self { array: true, rows: false }
+        Self {
+            array: true,
+            rows: false,
+        }
     }
 
     pub(super) fn lines() -> Self {
-        Self { array: false, rows: false }
+        Self {
+            array: false,
+            rows: false,
+        }
     }
 }
 
@@ -44,7 +50,11 @@ impl<W: Write> Encode<W> for Json {
         if !self.array {
             return Ok(builder.build::<_, LineDelimited>(out).write(batch)?);
         }
-        out.write_all(if std::mem::replace(&mut self.rows, true) { b",\n" } else { b"[\n" })?;
+        out.write_all(if std::mem::replace(&mut self.rows, true) {
+            b",\n"
+        } else {
+            b"[\n"
+        })?;
         Ok(builder.build::<_, Separated>(out).write(batch)?)
     }
 

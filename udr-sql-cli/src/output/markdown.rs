@@ -16,8 +16,16 @@ pub(super) struct Markdown {
 
 impl Markdown {
     pub(super) fn new(schema: &SchemaRef) -> Self {
-        let right = schema.fields().iter().map(|f| is_right_aligned(f.data_type())).collect();
-        Self { headings: headings(schema), right, started: false }
+        let right = schema
+            .fields()
+            .iter()
+            .map(|f| is_right_aligned(f.data_type()))
+            .collect();
+        Self {
+            headings: headings(schema),
+            right,
+            started: false,
+        }
     }
 
     fn start(&mut self, out: &mut impl Write) -> io::Result<()> {
@@ -25,7 +33,12 @@ impl Markdown {
             return Ok(());
         }
         row(self.headings.iter().map(|heading| escape(heading)), out)?;
-        row(self.right.iter().map(|right| if *right { "---:" } else { "---" }.to_owned()), out)
+        row(
+            self.right
+                .iter()
+                .map(|right| if *right { "---:" } else { "---" }.to_owned()),
+            out,
+        )
     }
 }
 

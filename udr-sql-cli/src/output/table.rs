@@ -27,8 +27,17 @@ impl Table {
     pub(super) fn new(schema: &SchemaRef) -> Self {
         let headings = headings(schema);
         let widths = headings.iter().map(|heading| width(heading)).collect();
-        let right = schema.fields().iter().map(|f| is_right_aligned(f.data_type())).collect();
-        Self { headings, right, widths, held: Some(Vec::new()) }
+        let right = schema
+            .fields()
+            .iter()
+            .map(|f| is_right_aligned(f.data_type()))
+            .collect();
+        Self {
+            headings,
+            right,
+            widths,
+            held: Some(Vec::new()),
+        }
     }
 
     fn rule(&self, out: &mut impl Write) -> io::Result<()> {
@@ -39,7 +48,12 @@ impl Table {
     }
 
     fn row(&self, cells: &[String], out: &mut impl Write) -> io::Result<()> {
-        let height = cells.iter().map(|cell| cell.lines().count()).max().unwrap_or(0).max(1);
+        let height = cells
+            .iter()
+            .map(|cell| cell.lines().count())
+            .max()
+            .unwrap_or(0)
+            .max(1);
         let mut columns = cells.iter().map(|cell| cell.lines()).collect::<Vec<_>>();
         for _ in 0..height {
             for ((lines, width), right) in columns.iter_mut().zip(&self.widths).zip(&self.right) {
@@ -58,7 +72,9 @@ impl Table {
 
     /// Fixes the widths and writes what was held back.
     fn release(&mut self, out: &mut impl Write) -> io::Result<()> {
-        let Some(rows) = self.held.take() else { return Ok(()) };
+        let Some(rows) = self.held.take() else {
+            return Ok(());
+        };
         for row in &rows {
             for (known, cell) in self.widths.iter_mut().zip(row) {
                 *known = (*known).max(width(cell));
@@ -80,7 +96,11 @@ impl<W: Write> Encode<W> for Table {
                 Some(held) => held.push(row),
                 None => self.row(&row, out)?,
             }
-            if self.held.as_ref().is_some_and(|held| held.len() >= ROWS_MEASURED_MAX) {
+            if self
+                .held
+                .as_ref()
+                .is_some_and(|held| held.len() >= ROWS_MEASURED_MAX)
+            {
                 self.release(out)?;
             }
         }

@@ -15,8 +15,14 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 
 fn people() -> RecordBatch {
     batch(vec![
-        ("id", Arc::new(Int64Array::from(vec![Some(1), Some(20), None]))),
-        ("name", Arc::new(StringArray::from(vec![Some("Zoë|<x>"), None, Some("")]))),
+        (
+            "id",
+            Arc::new(Int64Array::from(vec![Some(1), Some(20), None])),
+        ),
+        (
+            "name",
+            Arc::new(StringArray::from(vec![Some("Zoë|<x>"), None, Some("")])),
+        ),
     ])
 }
 
@@ -47,8 +53,13 @@ fn table_aligns_numbers_right_and_shows_null() {
 #[test]
 fn table_escapes_control_and_bidi_characters_but_keeps_line_breaks() {
     let text = "a\x1b[31m\u{202e}b\nsecond line";
-    let table =
-        render(Format::Table, &[batch(vec![("t\x07", Arc::new(StringArray::from(vec![text])))])]);
+    let table = render(
+        Format::Table,
+        &[batch(vec![(
+            "t\x07",
+            Arc::new(StringArray::from(vec![text])),
+        )])],
+    );
     let rule = format!("+{}+", "-".repeat(22));
     let expected = [
         rule.as_str(),
@@ -63,7 +74,10 @@ fn table_escapes_control_and_bidi_characters_but_keeps_line_breaks() {
 
 #[test]
 fn table_streams_past_the_rows_it_measures() {
-    let ids = batch(vec![("id", Arc::new(Int64Array::from_iter_values(0..1_500)))]);
+    let ids = batch(vec![(
+        "id",
+        Arc::new(Int64Array::from_iter_values(0..1_500)),
+    )]);
     let mut rows = Format::Table.rows(ids.schema_ref(), Vec::new());
     rows.write(&ids).unwrap();
     rows.write(&ids).unwrap();
@@ -74,12 +88,27 @@ fn table_streams_past_the_rows_it_measures() {
 
 #[test]
 fn csv_tells_null_from_empty_and_quotes_what_must_be() {
-    let values = vec![Some("a,b"), Some("say \"hi\""), Some("two\nlines"), Some(""), None];
+    let values = vec![
+        Some("a,b"),
+        Some("say \"hi\""),
+        Some("two\nlines"),
+        Some(""),
+        None,
+    ];
     let csv = render(
         Format::Csv,
         &[batch(vec![
             ("text, or not", Arc::new(StringArray::from(values))),
-            ("n", Arc::new(Float64Array::from(vec![Some(1.5), None, Some(-0.0), Some(3.0), None]))),
+            (
+                "n",
+                Arc::new(Float64Array::from(vec![
+                    Some(1.5),
+                    None,
+                    Some(-0.0),
+                    Some(3.0),
+                    None,
+                ])),
+            ),
             ("nothing", Arc::new(NullArray::new(5))),
         ])],
     );
@@ -97,12 +126,18 @@ fn csv_writes_nested_values_as_json() {
         None,
         Some(vec![]),
     ]);
-    assert_eq!(render(Format::Csv, &[batch(vec![("l", Arc::new(lists))])]), "l\n\"[1,null]\"\n\n[]\n");
+    assert_eq!(
+        render(Format::Csv, &[batch(vec![("l", Arc::new(lists))])]),
+        "l\n\"[1,null]\"\n\n[]\n"
+    );
 }
 
 #[test]
 fn json_is_one_array_over_all_batches() {
-    let text = render(Format::Json, &[people(), people().slice(0, 0), people().slice(1, 1)]);
+    let text = render(
+        Format::Json,
+        &[people(), people().slice(0, 0), people().slice(1, 1)],
+    );
     let rows = serde_json::from_str::<serde_json::Value>(&text).unwrap();
     assert_eq!(
         rows,
@@ -148,9 +183,16 @@ fn no_rows_still_make_a_whole_document() {
         (Format::Ndjson, ""),
         (Format::Markdown, "| id | name |\n| ---: | --- |\n"),
         (Format::Vertical, ""),
-        (Format::Table, "+----+------+\n| id | name |\n+----+------+\n+----+------+\n"),
+        (
+            Format::Table,
+            "+----+------+\n| id | name |\n+----+------+\n+----+------+\n",
+        ),
     ] {
-        assert_eq!(render(format, std::slice::from_ref(&none)), expected, "{format}");
+        assert_eq!(
+            render(format, std::slice::from_ref(&none)),
+            expected,
+            "{format}"
+        );
         let rows = format.rows(none.schema_ref(), Vec::new());
         assert_eq!(rows.finish().unwrap(), expected.as_bytes(), "{format}");
     }
@@ -171,7 +213,10 @@ impl Write for Closed {
 #[test]
 fn a_closed_reader_stops_every_format() {
     for format in Format::value_variants() {
-        let many = batch(vec![("id", Arc::new(Int64Array::from_iter_values(0..2_000)))]);
+        let many = batch(vec![(
+            "id",
+            Arc::new(Int64Array::from_iter_values(0..2_000)),
+        )]);
         let mut rows = format.rows(many.schema_ref(), Closed);
         assert_eq!(rows.write(&many), Err(Stop::OutputClosed), "{format}");
     }

@@ -18,8 +18,16 @@ pub(super) struct Vertical {
 impl Vertical {
     pub(super) fn new(schema: &SchemaRef) -> Self {
         let headings = headings(schema);
-        let width = headings.iter().map(|heading| width(heading)).max().unwrap_or(0);
-        Self { headings, width, rows: 0 }
+        let width = headings
+            .iter()
+            .map(|heading| width(heading))
+            .max()
+            .unwrap_or(0);
+        Self {
+            headings,
+            width,
+            rows: 0,
+        }
     }
 }
 
@@ -29,7 +37,11 @@ impl<W: Write> Encode<W> for Vertical {
         for row in 0..batch.num_rows() {
             self.rows += 1;
             let title = format!("-[ {} ]", self.rows);
-            writeln!(out, "{title:-<rule$}", rule = (self.width + 12).max(title.len()))?;
+            writeln!(
+                out,
+                "{title:-<rule$}",
+                rule = (self.width + 12).max(title.len())
+            )?;
             for (heading, cell) in self.headings.iter().zip(cells.shown(row)) {
                 let padding = self.width.saturating_sub(measure_text_width(heading));
                 write!(out, "{heading}{:padding$} | ", "")?;
