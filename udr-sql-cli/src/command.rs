@@ -45,7 +45,7 @@ pub(crate) async fn run(runner: &mut Runner, text: &str) -> Result<(), Stop> {
             runner.console.notice(HELP);
             Ok(())
         }
-        ("\\d" | "\\dt", None) => Box::pin(runner.statement(TABLES)).await,
+        ("\\d", None) => Box::pin(runner.statement("SHOW TABLES")).await,
         ("\\d", Some(table)) => Box::pin(runner.statement(&format!("DESCRIBE {table}"))).await,
         ("\\l", None) => {
             Box::pin(runner.statement("SHOW BRANCHES")).await?;
@@ -89,11 +89,6 @@ pub(crate) async fn run(runner: &mut Runner, text: &str) -> Result<(), Stop> {
         )),
     }
 }
-
-const TABLES: &str = "\
-    SELECT table_schema AS namespace, table_name AS name, table_type AS kind \
-    FROM information_schema.tables \
-    WHERE table_schema <> 'information_schema' ORDER BY namespace, name";
 
 fn rows(runner: &mut Runner, argument: Option<&str>) -> Result<(), Stop> {
     match argument {

@@ -15,8 +15,8 @@ pub(crate) struct Environment {
     pub(crate) pager: Option<String>,
     /// Where the history of the prompt is kept.
     pub(crate) history: Option<PathBuf>,
-    /// Variables that object stores are configured by, names in lower case.
-    pub(crate) store: Vec<(String, String)>,
+    /// Who is logged in.
+    pub(crate) user: Option<String>,
     /// Standard input is a terminal.
     pub(crate) stdin_terminal: bool,
     /// Standard output is a terminal.
@@ -44,7 +44,7 @@ impl Environment {
             repo: variable("UDR_REPO"),
             pager: std::env::var_os("PAGER").map(|v| v.to_string_lossy().into_owned()),
             history: state.map(|state| state.join("udr").join("history")),
-            store: store_variables(),
+            user: variable("USER").or_else(|| variable("LOGNAME")),
             stdin_terminal: io::stdin().is_terminal(),
             stdout_terminal: io::stdout().is_terminal(),
             stderr_terminal: io::stderr().is_terminal(),
@@ -59,19 +59,4 @@ fn variable(name: &str) -> Option<String> {
         .into_string()
         .ok()
         .filter(|value| !value.is_empty())
-}
-
-fn store_variables() -> Vec<(String, String)> {
-    let mut found = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value))
-        .filter(|(name, value)| {
-            !value.is_empty()
-                && ["aws_", "google_", "azure_"]
-                    .iter()
-                    .any(|p| name.starts_with(p))
-        })
-        .collect::<Vec<_>>();
-    found.sort();
-    found
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use udr_core::error::{ErrorKind, printable};
+use udr_datafusion::error::udr_error;
 
 /// The exit codes, part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,17 +186,6 @@ impl From<ArrowError> for Failure {
     fn from(error: ArrowError) -> Self {
         Self::from(DataFusionError::from(error))
     }
-}
-
-fn udr_error(error: &DataFusionError) -> Option<&udr_core::Error> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<udr_core::Error>() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// Why statements are no longer run.

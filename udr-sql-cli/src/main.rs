@@ -6,9 +6,11 @@ mod args;
 mod command;
 mod complete;
 mod console;
+mod demo;
 mod editor;
 mod environment;
 mod exit;
+mod fsck;
 mod interrupt;
 mod memory;
 mod output;
@@ -23,15 +25,16 @@ mod tag;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use args::{Args, Source};
+use args::{Action, Args, Source};
 use console::Console;
 use environment::Environment;
-use exit::{Exit, Failure};
+use exit::{Exit, Failure, Stop};
 use interrupt::Interrupts;
 use run::{Runner, Settings, ending};
-use session::Session;
+use session::{Absent, Session, open_repository};
 use tokio::runtime::Runtime;
 use udr_core::ErrorKind;
+use udr_core::maintenance::FsckOptions;
 
 /// How many rows a result shows at the prompt, until `\\rows` says otherwise.
 const ROWS_SHOWN_MAX: usize = 1_000;
@@ -75,28 +78,62 @@ fn act(
     console: Console,
 ) -> Result<Exit, Failure> {
     let interrupts = runtime.block_on(async { Interrupts::listen() });
-    let session = runtime.block_on(Session::open(&args.cli.connection, &environment, &console))?;
-    let interactive = args.sources.is_empty() && environment.stdin_terminal;
+    let format = args.cli.format;
+    let mut connection = args.cli.connection.clone();
+    match args.cli.action {
+        Some(Action::Fsck { data }) => {
+            let options = if data { FsckOptions::Data } else { FsckOptions::Metadata };
+            let check = async {
+                let repository =
+                    open_repository(&connection, &environment, &console, Absent::Refuse).await?;
+                fsck::fsck(&repository, options, format, &console).await
+            };
+            let ended = runtime.block_on(unless_interrupted(interrupts, check));
+            return Ok(ended.unwrap_or_else(|stop| ending(&console, &stop)));
+        }
+        Some(Action::Demo) => {
+            let location = connection.repo.get_or_insert_with(|| demo::LOCATION.to_owned());
+            demo::check_location(location)?;
+        }
+        None => {}
+    }
+    let is_demo = args.cli.action.is_some();
+    let interactive = !is_demo && args.sources.is_empty() && environment.stdin_terminal;
     let settings = Settings {
-        format: args.cli.format,
-        timing: interactive,
+        format,
+        timing: interactive || (is_demo && environment.stderr_terminal),
         rows_shown_max: Some(ROWS_SHOWN_MAX),
         interactive,
     };
-    let mut runner = Runner::new(
-        Arc::new(session),
-        console,
-        environment,
-        settings,
-        interrupts,
-    );
+    let open = async { Ok(Session::open(&connection, &environment, &console).await?) };
+    let session = match runtime.block_on(unless_interrupted(interrupts.clone(), open)) {
+        Ok(session) => session,
+        Err(stop) => return Ok(ending(&console, &stop)),
+    };
+    let mut runner = Runner::new(Arc::new(session), console, environment, settings, interrupts);
     let exit = if interactive {
         prompt::prompt(runtime, &mut runner)?
+    } else if is_demo {
+        let location = connection.repo.as_deref().unwrap_or(demo::LOCATION);
+        runtime
+            .block_on(demo::demo(&mut runner, location))
+            .map_or_else(|stop| ending(&console, &stop), |()| Exit::Done)
     } else {
         runtime.block_on(script(&mut runner, &args.sources))
     };
     runtime.block_on(runner.close())?;
     Ok(exit)
+}
+
+async fn unless_interrupted<T>(
+    mut interrupts: Interrupts,
+    work: impl Future<Output = Result<T, Stop>>,
+) -> Result<T, Stop> {
+    tokio::select! {
+        biased;
+        () = interrupts.next() => Err(Stop::Interrupted),
+        result = work => result,
+    }
 }
 
 /// Runs every source, up to the first error.
