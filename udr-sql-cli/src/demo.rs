@@ -16,11 +16,26 @@ pub(crate) const LOCATION: &str = "./udr-demo";
 
 /// The data: every flight out of New York in 2013, and what belongs to them.
 const FILES: [(&str, &[u8]); 5] = [
-    ("airlines", include_bytes!("../../examples/data/nycflights13/airlines.parquet")),
-    ("airports", include_bytes!("../../examples/data/nycflights13/airports.parquet")),
-    ("planes", include_bytes!("../../examples/data/nycflights13/planes.parquet")),
-    ("weather", include_bytes!("../../examples/data/nycflights13/weather.parquet")),
-    ("flights", include_bytes!("../../examples/data/nycflights13/flights.parquet")),
+    (
+        "airlines",
+        include_bytes!("../../examples/data/nycflights13/airlines.parquet"),
+    ),
+    (
+        "airports",
+        include_bytes!("../../examples/data/nycflights13/airports.parquet"),
+    ),
+    (
+        "planes",
+        include_bytes!("../../examples/data/nycflights13/planes.parquet"),
+    ),
+    (
+        "weather",
+        include_bytes!("../../examples/data/nycflights13/weather.parquet"),
+    ),
+    (
+        "flights",
+        include_bytes!("../../examples/data/nycflights13/flights.parquet"),
+    ),
 ];
 
 /// One thing that the demo does.
@@ -43,9 +58,14 @@ pub(crate) fn check_location(location: &str) -> Result<(), Failure> {
     if location.contains("://") {
         return Ok(());
     }
-    match Path::new(location).read_dir().map(|mut entries| entries.next().is_some()) {
-        Ok(true) => Err(Failure::usage(format!("{location} exists and is not empty"))
-            .with_hint("remove it, or choose another folder: udr demo --repo FOLDER")),
+    match Path::new(location)
+        .read_dir()
+        .map(|mut entries| entries.next().is_some())
+    {
+        Ok(true) => Err(
+            Failure::usage(format!("{location} exists and is not empty"))
+                .with_hint("remove it, or choose another folder: udr demo --repo FOLDER"),
+        ),
         // Not there, or not readable, which opening it will say better.
         Ok(false) | Err(_) => Ok(()),
     }
@@ -58,12 +78,17 @@ pub(crate) fn check_location(location: &str) -> Result<(), Failure> {
 /// Why it stopped before the end.
 pub(crate) async fn demo(runner: &mut Runner, location: &str) -> Result<(), Stop> {
     let files = unpack().map_err(|error| {
-        Failure::new(ErrorKind::Invalid, format!("the data cannot be unpacked: {error}"))
+        Failure::new(
+            ErrorKind::Invalid,
+            format!("the data cannot be unpacked: {error}"),
+        )
     })?;
     for step in load(files.path()).into_iter().chain(show()) {
         run(runner, &step).await?;
     }
-    say(&format!("\nThe repository stays. Go on with: udr --repo {location}"))
+    say(&format!(
+        "\nThe repository stays. Go on with: udr --repo {location}"
+    ))
 }
 
 async fn run(runner: &mut Runner, step: &Step) -> Result<(), Stop> {
@@ -135,7 +160,9 @@ fn load(folder: &Path) -> Vec<Step> {
             "CREATE TABLE {name} AS SELECT * FROM datafusion.public.{name}"
         )));
     }
-    steps.push(Step::Run("COMMIT MESSAGE 'Load the flights of 2013'".to_owned()));
+    steps.push(Step::Run(
+        "COMMIT MESSAGE 'Load the flights of 2013'".to_owned(),
+    ));
     steps
 }
 
@@ -152,8 +179,10 @@ fn show() -> Vec<Step> {
         run("INSERT INTO planes (tailnum, year, seats) VALUES ('N0UDR', 2013, 2)"),
         Step::Refused("INSERT INTO airlines VALUES ('ZZ', NULL)"),
         run("ROLLBACK"),
-        run("SELECT (SELECT count(*) FROM planes WHERE tailnum = 'N0UDR') AS new_planes, \
-             (SELECT count(*) FROM airlines WHERE carrier = 'ZZ') AS new_airlines"),
+        run(
+            "SELECT (SELECT count(*) FROM planes WHERE tailnum = 'N0UDR') AS new_planes, \
+             (SELECT count(*) FROM airlines WHERE carrier = 'ZZ') AS new_airlines",
+        ),
         Step::Say(
             "A branch costs one small record. On it, a month of flights is corrected: in June,\n\
              the clock at LGA was ten minutes fast.",

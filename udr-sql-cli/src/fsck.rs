@@ -27,7 +27,10 @@ pub(crate) async fn fsck(
     format: Format,
     console: &Console,
 ) -> Result<Exit, Stop> {
-    let report = repository.fsck(options).await.map_err(|error| Failure::from(&error))?;
+    let report = repository
+        .fsck(options)
+        .await
+        .map_err(|error| Failure::from(&error))?;
     console.notice(&summary(&report));
     if report.is_clean() {
         return Ok(Exit::Done);
@@ -53,7 +56,9 @@ fn problems(report: &FsckReport) -> Result<RecordBatch, Failure> {
         vec![
             Arc::new(all.iter().map(|p| p.invariant).collect::<UInt8Array>()),
             Arc::new(StringArray::from_iter_values(all.iter().map(|p| &p.place))),
-            Arc::new(StringArray::from_iter_values(all.iter().map(|p| &p.message))),
+            Arc::new(StringArray::from_iter_values(
+                all.iter().map(|p| &p.message),
+            )),
         ],
     )?)
 }

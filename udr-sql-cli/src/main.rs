@@ -5,6 +5,7 @@
 mod args;
 mod command;
 mod complete;
+mod confirmation;
 mod console;
 mod demo;
 mod editor;
@@ -82,7 +83,11 @@ fn act(
     let mut connection = args.cli.connection.clone();
     match args.cli.action {
         Some(Action::Fsck { data }) => {
-            let options = if data { FsckOptions::Data } else { FsckOptions::Metadata };
+            let options = if data {
+                FsckOptions::Data
+            } else {
+                FsckOptions::Metadata
+            };
             let check = async {
                 let repository =
                     open_repository(&connection, &environment, &console, Absent::Refuse).await?;
@@ -92,7 +97,9 @@ fn act(
             return Ok(ended.unwrap_or_else(|stop| ending(&console, &stop)));
         }
         Some(Action::Demo) => {
-            let location = connection.repo.get_or_insert_with(|| demo::LOCATION.to_owned());
+            let location = connection
+                .repo
+                .get_or_insert_with(|| demo::LOCATION.to_owned());
             demo::check_location(location)?;
         }
         None => {}
@@ -110,7 +117,13 @@ fn act(
         Ok(session) => session,
         Err(stop) => return Ok(ending(&console, &stop)),
     };
-    let mut runner = Runner::new(Arc::new(session), console, environment, settings, interrupts);
+    let mut runner = Runner::new(
+        Arc::new(session),
+        console,
+        environment,
+        settings,
+        interrupts,
+    );
     let exit = if interactive {
         prompt::prompt(runtime, &mut runner)?
     } else if is_demo {

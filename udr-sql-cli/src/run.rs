@@ -8,8 +8,6 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{AsArray as _, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Schema, UInt64Type};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt as _;
 use indicatif::HumanCount;
@@ -17,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::args::Source;
 use crate::command;
+use crate::confirmation::{Confirmation, rows_text};
 use crate::console::Console;
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, Stop, output_stop};
@@ -26,7 +25,6 @@ use crate::progress::Progress;
 use crate::screen::Screen;
 use crate::script::{Item, Script, Step, line};
 use crate::session::Session;
-use crate::tag::tag;
 
 /// Lines read ahead of what is run.
 const LINES_AHEAD_MAX: usize = 256;
@@ -96,10 +94,10 @@ impl Runner {
                 let file = File::open(path).map_err(|error| {
                     Failure::usage(format!("cannot read {}: {error}", path.display()))
                 })?;
-                self.lines("", path, BufReader::new(file)).await
+                self.lines(path, BufReader::new(file)).await
             }
             Source::Stdin => {
-                self.lines("", Path::new("standard input"), BufReader::new(io::stdin()))
+                self.lines(Path::new("standard input"), BufReader::new(io::stdin()))
                     .await
             }
         }
@@ -124,11 +122,10 @@ impl Runner {
 
     async fn lines(
         &mut self,
-        prefix: &str,
         path: &Path,
         reader: impl BufRead + Send + 'static,
     ) -> Result<(), Stop> {
-        let name = format!("{prefix}{}", path.display());
+        let name = path.display().to_string();
         let place = |n| Some(format!("{name}, {}", line(n)));
         let mut lines = read_lines(reader);
         let mut script = Script::default();
@@ -205,13 +202,12 @@ impl Runner {
         let schema = plan.schema();
         progress.follow(&plan);
         let mut stream = execute_stream(plan, context)?;
-        if schema.fields().is_empty() || is_count(sql, &schema) {
-            let mut count = None;
+        if let Some(mut confirmation) = Confirmation::of(sql, &schema) {
             while let Some(batch) = progress.during(stream.next()).await {
-                count = add_counts(count, &batch?);
+                confirmation.add(&batch?)?;
             }
             progress.hide();
-            self.confirm(sql, count, &progress);
+            self.confirm(confirmation, &progress);
             return Ok(());
         }
         let mut screen = self.screen();
@@ -253,13 +249,11 @@ impl Runner {
             .filter(|_| self.settings.interactive && !self.settings.format.is_for_machines())
     }
 
-    fn confirm(&self, sql: &str, count: Option<u64>, progress: &Progress) {
-        let mut text = tag(sql);
-        if let Some(count) = count {
-            text.push_str(&format!(", {}", rows_text(count)));
-        }
+    fn confirm(&self, confirmation: Confirmation, progress: &Progress) {
+        let mut text = confirmation.text();
         if self.settings.timing {
-            text.push_str(&format!(" ({:.3} s)", progress.elapsed().as_secs_f64()));
+            let seconds = progress.elapsed().as_secs_f64();
+            text.push_str(&format!(" ({seconds:.3} s)"));
         }
         self.console.notice(&text);
     }
@@ -340,31 +334,4 @@ fn read_lines(mut reader: impl BufRead + Send + 'static) -> mpsc::Receiver<io::R
         }
     });
     receiver
-}
-
-/// Whether the result of a statement is only the number of rows it wrote.
-fn is_count(sql: &str, schema: &Schema) -> bool {
-    let [field] = schema.fields().as_ref() else {
-        return false;
-    };
-    field.name() == "count"
-        && field.data_type() == &DataType::UInt64
-        && [
-            "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "TRUNCATE", "CREATE",
-        ]
-        .iter()
-        .any(|verb| tag(sql).starts_with(verb))
-}
-
-fn add_counts(count: Option<u64>, batch: &RecordBatch) -> Option<u64> {
-    let column = batch.columns().first()?.as_primitive_opt::<UInt64Type>()?;
-    Some(column.iter().flatten().sum::<u64>() + count.unwrap_or(0))
-}
-
-fn rows_text(count: u64) -> String {
-    if count == 1 {
-        "1 row".to_owned()
-    } else {
-        format!("{} rows", HumanCount(count))
-    }
 }

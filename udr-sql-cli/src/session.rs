@@ -149,10 +149,12 @@ impl Session {
             .with_information_schema(true)
             .set_bool("datafusion.sql_parser.collect_spans", true);
         let context = SessionContext::new_with_config_rt(config, runtime);
-        let repository =
-            open_repository(connection, environment, console, Absent::Create).await?;
+        let repository = open_repository(connection, environment, console, Absent::Create).await?;
         let mut options = InstallOptions::new(repository);
-        options.author = connection.author.clone().or_else(|| environment.user.clone());
+        options.author = connection
+            .author
+            .clone()
+            .or_else(|| environment.user.clone());
         let branch = match &connection.branch {
             Some(branch) => Some(RefName::new(branch.as_str()).map_err(usage_if_invalid)?),
             None => None,
@@ -212,8 +214,18 @@ impl Session {
         let repository = self.udr.repository();
         let text = |name: &RefName| name.to_string();
         let mut names = Names {
-            branches: repository.branches().await?.iter().map(|head| text(&head.name)).collect(),
-            tags: repository.tags().await?.iter().map(|head| text(&head.name)).collect(),
+            branches: repository
+                .branches()
+                .await?
+                .iter()
+                .map(|head| text(&head.name))
+                .collect(),
+            tags: repository
+                .tags()
+                .await?
+                .iter()
+                .map(|head| text(&head.name))
+                .collect(),
             ..Names::default()
         };
         let snapshot = self.udr.snapshot().await?;
@@ -239,9 +251,14 @@ impl Session {
 
 async fn columns(snapshot: &Snapshot, path: &RelationPath) -> Result<Option<Vec<String>>> {
     Ok(match snapshot.relation(path).await? {
-        Some(Relation::Table(table)) => {
-            Some(table.schema().fields().iter().map(|field| field.name.clone()).collect())
-        }
+        Some(Relation::Table(table)) => Some(
+            table
+                .schema()
+                .fields()
+                .iter()
+                .map(|field| field.name.clone())
+                .collect(),
+        ),
         _ => None,
     })
 }
@@ -250,7 +267,10 @@ impl State {
     fn of(status: &SessionStatus) -> Self {
         let transaction = status.transaction.as_ref();
         let read_only = transaction.filter(|transaction| transaction.read_only);
-        let pin = match (&status.as_of, read_only.and_then(|transaction| transaction.base)) {
+        let pin = match (
+            &status.as_of,
+            read_only.and_then(|transaction| transaction.base),
+        ) {
             (Some(revision), _) => Some(pin(revision)),
             (None, Some(version)) => Some(format!("v{version}")),
             (None, None) => None,
@@ -266,7 +286,11 @@ impl State {
 
 fn pin(revision: &Revision) -> String {
     let text = revision.to_string();
-    if text.bytes().all(|b| b.is_ascii_digit()) { format!("v{text}") } else { text }
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        format!("v{text}")
+    } else {
+        text
+    }
 }
 
 fn label(location: &str) -> &str {

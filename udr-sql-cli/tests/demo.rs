@@ -17,11 +17,18 @@ fn the_demo_shows_what_it_promises() {
         "SHOW LOG;",
         "udr --repo ./udr-demo",
     ] {
-        assert!(ran.out.contains(shown), "{shown} is missing in\n{}\n{}", ran.out, ran.err);
+        assert!(
+            ran.out.contains(shown),
+            "{shown} is missing in\n{}\n{}",
+            ran.out,
+            ran.err
+        );
     }
     assert_eq!(ran.err.matches("error[").count(), 1, "{}", ran.err);
     let count = "SELECT count(*) AS n FROM flights";
-    let ran = udr.run(&["--repo", "udr-demo", "--format", "csv", "-c", count]).ok();
+    let ran = udr
+        .run(&["--repo", "udr-demo", "--format", "csv", "-c", count])
+        .ok();
     assert_eq!(ran.out, "n\n336776\n");
     udr.run(&["fsck", "--data", "--repo", "udr-demo"]).ok();
     let ran = udr.run(&["demo"]).failed(2);

@@ -24,7 +24,14 @@ fn wrong_usage_is_2() {
         &["--repo", "ftp://host/x", "-c", "SELECT 1"],
         &["--branch", "nope", "-c", "SELECT 1"],
         &["--branch", "no such name", "-c", "SELECT 1"],
-        &["--repo", "s3://bucket/x", "--store-option", "nope=1", "-c", "SELECT 1"],
+        &[
+            "--repo",
+            "s3://bucket/x",
+            "--store-option",
+            "nope=1",
+            "-c",
+            "SELECT 1",
+        ],
     ] {
         let ran = udr.run(arguments).failed(2);
         assert!(ran.err.contains("error"), "{arguments:?}: {}", ran.err);
@@ -34,7 +41,10 @@ fn wrong_usage_is_2() {
 #[test]
 fn version_and_help_are_0() {
     let udr = Udr::new();
-    assert_eq!(udr.run(&["--version"]).ok().out, format!("udr {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        udr.run(&["--version"]).ok().out,
+        format!("udr {}\n", env!("CARGO_PKG_VERSION"))
+    );
     assert!(udr.run(&["--help"]).ok().out.contains("Exit codes"));
 }
 
@@ -45,7 +55,9 @@ fn a_conflict_is_3() {
     let mut first = udr.spawn(&["--repo", "lake", "--durability", "none"]);
     let mut input = first.stdin.take().unwrap();
     let mut said = BufReader::new(first.stderr.take().unwrap());
-    input.write_all(b"BEGIN;\nINSERT OVERWRITE t SELECT 2 AS id;\n").unwrap();
+    input
+        .write_all(b"BEGIN;\nINSERT OVERWRITE t SELECT 2 AS id;\n")
+        .unwrap();
     let mut line = String::new();
     while !line.starts_with("INSERT OVERWRITE") {
         line.clear();
@@ -99,7 +111,9 @@ fn ctrl_c_while_waiting_for_standard_input_is_130() {
     let udr = Udr::new();
     let mut child = udr.spawn(&[]);
     let mut input = child.stdin.take().unwrap();
-    input.write_all(b"CREATE TABLE t AS SELECT 1 AS id;\n").unwrap();
+    input
+        .write_all(b"CREATE TABLE t AS SELECT 1 AS id;\n")
+        .unwrap();
     interrupt(child, "CREATE TABLE");
     drop(input);
 }
@@ -113,7 +127,14 @@ fn interrupt(mut child: std::process::Child, after: &str) {
         assert!(said.read_line(&mut line).unwrap() > 0, "it ended early");
     }
     let id = child.id().to_string();
-    std::process::Command::new("kill").args(["-INT", &id]).status().unwrap();
+    std::process::Command::new("kill")
+        .args(["-INT", &id])
+        .status()
+        .unwrap();
     finished(child).failed(130);
-    assert!(std::io::read_to_string(said).unwrap().contains("interrupted"));
+    assert!(
+        std::io::read_to_string(said)
+            .unwrap()
+            .contains("interrupted")
+    );
 }

@@ -28,7 +28,10 @@ fn every_format_shows_null_and_empty_in_its_way() {
 +----+------+------+
 ",
         ),
-        ("markdown", "| id | text | n |\n| ---: | --- | ---: |\n| 1 | a,b | NULL |\n| 2 |  | 1.5 |\n"),
+        (
+            "markdown",
+            "| id | text | n |\n| ---: | --- | ---: |\n| 1 | a,b | NULL |\n| 2 |  | 1.5 |\n",
+        ),
         (
             "vertical",
             "-[ 1 ]----------\nid   | 1\ntext | a,b\nn    | NULL\n\
@@ -45,10 +48,23 @@ fn control_characters_do_not_reach_the_terminal() {
     let udr = Udr::new();
     for format in ["table", "markdown", "vertical"] {
         let ran = udr
-            .run(&["--format", format, "-c", "SELECT chr(27) || '[2J' || chr(8238) AS x"])
+            .run(&[
+                "--format",
+                format,
+                "-c",
+                "SELECT chr(27) || '[2J' || chr(8238) AS x",
+            ])
             .ok();
-        assert!(!ran.out.contains(['\u{1b}', '\u{202e}']), "{format}: {:?}", ran.out);
-        assert!(ran.out.contains("u{1b}") && ran.out.contains("u{202e}"), "{format}: {}", ran.out);
+        assert!(
+            !ran.out.contains(['\u{1b}', '\u{202e}']),
+            "{format}: {:?}",
+            ran.out
+        );
+        assert!(
+            ran.out.contains("u{1b}") && ran.out.contains("u{202e}"),
+            "{format}: {}",
+            ran.out
+        );
     }
 }
 
@@ -66,14 +82,20 @@ fn statements_without_a_result_print_nothing_for_machines() {
             .ok();
         assert_eq!(ran.out, "", "{format}");
         let said = ran.err.lines().skip(1).collect::<Vec<_>>();
-        assert_eq!(said, ["CREATE TABLE", "INSERT, 3 rows", "DROP TABLE"], "{format}");
+        assert_eq!(
+            said,
+            ["CREATE TABLE", "INSERT, 3 rows", "DROP TABLE"],
+            "{format}"
+        );
     }
 }
 
 #[test]
 fn quiet_leaves_errors_only() {
     let udr = Udr::new();
-    let ran = udr.run(&["-q", "-c", "CREATE TABLE t (id BIGINT); SELECT nope FROM t"]).failed(1);
+    let ran = udr
+        .run(&["-q", "-c", "CREATE TABLE t (id BIGINT); SELECT nope FROM t"])
+        .failed(1);
     assert!(ran.err.starts_with("error[UDR-0400]"), "{}", ran.err);
 }
 

@@ -7,7 +7,11 @@ use crate::udr::Udr;
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in folder.read_dir().unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { files(&path, found) } else { found.push(path) }
+        if path.is_dir() {
+            files(&path, found)
+        } else {
+            found.push(path)
+        }
     }
 }
 
@@ -21,8 +25,16 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_whole_repository_has_no_problems() {
     let udr = Udr::new();
-    udr.lake(&["CREATE TABLE t AS SELECT 1 AS id", "CREATE TAG v1", "INSERT INTO t VALUES (2)"]).ok();
-    for arguments in [&["fsck", "--repo", "lake"][..], &["fsck", "--data", "--repo", "lake"]] {
+    udr.lake(&[
+        "CREATE TABLE t AS SELECT 1 AS id",
+        "CREATE TAG v1",
+        "INSERT INTO t VALUES (2)",
+    ])
+    .ok();
+    for arguments in [
+        &["fsck", "--repo", "lake"][..],
+        &["fsck", "--data", "--repo", "lake"],
+    ] {
         let ran = udr.run(arguments).ok();
         assert_eq!(ran.out, "");
         assert!(ran.err.starts_with("no problems; checked"), "{}", ran.err);
@@ -39,8 +51,14 @@ fn damage_is_exit_code_5() {
     let last = bytes.len() - 10;
     bytes[last] ^= 0xff;
     std::fs::write(file, bytes).unwrap();
-    let ran = udr.run(&["fsck", "--data", "--repo", "lake", "--format", "csv"]).failed(5);
-    assert!(ran.out.starts_with("invariant,place,problem\n"), "{}", ran.out);
+    let ran = udr
+        .run(&["fsck", "--data", "--repo", "lake", "--format", "csv"])
+        .failed(5);
+    assert!(
+        ran.out.starts_with("invariant,place,problem\n"),
+        "{}",
+        ran.out
+    );
     assert!(ran.err.contains("problem"), "{}", ran.err);
     let ran = udr.lake(&["SELECT id FROM t WHERE id > 0"]).failed(5);
     assert!(ran.err.contains("error[UDR-0422]"), "{}", ran.err);

@@ -11,7 +11,10 @@ const WAIT_MILLIS: u64 = 30_000;
 
 fn start(udr: &Udr, arguments: &[&str]) -> PtySession {
     let mut command = udr.command(arguments);
-    command.env("TERM", "xterm").env("NO_COLOR", "1").env("PAGER", "cat");
+    command
+        .env("TERM", "xterm")
+        .env("NO_COLOR", "1")
+        .env("PAGER", "cat");
     spawn_command(command, Some(WAIT_MILLIS)).unwrap()
 }
 
@@ -29,7 +32,11 @@ fn statements_span_lines_and_stay_in_the_history() {
     session.send_line("\\q").unwrap();
     session.exp_eof().unwrap();
     let history = udr.home().join(".local/state/udr/history");
-    assert!(std::fs::read_to_string(&history).unwrap().contains("SELECT 40 +"));
+    assert!(
+        std::fs::read_to_string(&history)
+            .unwrap()
+            .contains("SELECT 40 +")
+    );
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&history), 0o600);
     assert_eq!(mode(history.parent().unwrap()), 0o700);
@@ -61,10 +68,14 @@ fn leaving_with_an_open_transaction_says_what_is_lost() {
     let udr = Udr::new();
     let mut session = start(&udr, &[]);
     session.exp_string("memory/main> ").unwrap();
-    session.send_line("BEGIN; CREATE TABLE t (id BIGINT);").unwrap();
+    session
+        .send_line("BEGIN; CREATE TABLE t (id BIGINT);")
+        .unwrap();
     session.exp_string("memory/main*> ").unwrap();
     session.send_control('d').unwrap();
-    session.exp_string("the open transaction was rolled back").unwrap();
+    session
+        .exp_string("the open transaction was rolled back")
+        .unwrap();
     session.exp_eof().unwrap();
 }
 
@@ -77,7 +88,9 @@ fn ctrl_c_cancels_the_statement_and_not_the_program() {
     session.exp_string("\\q or Ctrl-D leaves").unwrap();
     session.exp_string("memory/main> ").unwrap();
     session
-        .send_line("SELECT count(*) FROM generate_series(1, 1000000000000) AS s (v) WHERE v % 3 = 7;")
+        .send_line(
+            "SELECT count(*) FROM generate_series(1, 1000000000000) AS s (v) WHERE v % 3 = 7;",
+        )
         .unwrap();
     // The sign of life tells that it is running.
     session.exp_string("Ctrl-C cancels").unwrap();
@@ -107,7 +120,9 @@ fn tab_completes_tables_and_keywords() {
     let udr = Udr::new();
     let mut session = start(&udr, &[]);
     session.exp_string("memory/main> ").unwrap();
-    session.send_line("CREATE TABLE departures AS SELECT 5 AS delay_minutes;").unwrap();
+    session
+        .send_line("CREATE TABLE departures AS SELECT 5 AS delay_minutes;")
+        .unwrap();
     session.exp_string("CREATE TABLE (").unwrap();
     session.exp_string("memory/main> ").unwrap();
     session.send("SEL\t del\t FROM depa\t;\n").unwrap();
@@ -123,7 +138,9 @@ fn long_results_are_cut_and_counted() {
     session.exp_string("memory/main> ").unwrap();
     session.send_line("\\rows 2").unwrap();
     session.exp_string("rows shown: 2").unwrap();
-    session.send_line("SELECT value FROM generate_series(1, 5000);").unwrap();
+    session
+        .send_line("SELECT value FROM generate_series(1, 5000);")
+        .unwrap();
     session.exp_string("2 of 5,000 rows are shown").unwrap();
     session.send_line("\\q").unwrap();
     session.exp_eof().unwrap();
@@ -133,10 +150,15 @@ fn long_results_are_cut_and_counted() {
 fn a_result_wider_than_the_screen_goes_through_the_pager() {
     let udr = Udr::new();
     let mut command = udr.command(&[]);
-    command.env("TERM", "xterm").env("NO_COLOR", "1").env("PAGER", "sed s/x/paged-/");
+    command
+        .env("TERM", "xterm")
+        .env("NO_COLOR", "1")
+        .env("PAGER", "sed s/x/paged-/");
     let mut session = spawn_command(command, Some(WAIT_MILLIS)).unwrap();
     session.exp_string("memory/main> ").unwrap();
-    session.send_line("SELECT repeat('x', 300) AS wide;").unwrap();
+    session
+        .send_line("SELECT repeat('x', 300) AS wide;")
+        .unwrap();
     session.exp_string("paged-").unwrap();
     session.send_line("\\q").unwrap();
     session.exp_eof().unwrap();

@@ -7,7 +7,16 @@ fn commands_and_files_run_in_the_order_given() {
     let udr = Udr::new();
     udr.file("two.sql", "-- the second\nSELECT\n  2 AS n;\n");
     let ran = udr
-        .run(&["--format", "csv", "-c", "SELECT 1 AS n", "-f", "two.sql", "-c", "SELECT 3 AS n"])
+        .run(&[
+            "--format",
+            "csv",
+            "-c",
+            "SELECT 1 AS n",
+            "-f",
+            "two.sql",
+            "-c",
+            "SELECT 3 AS n",
+        ])
         .ok();
     assert_eq!(ran.out, "n\n1\nn\n2\nn\n3\n");
 }
@@ -15,9 +24,13 @@ fn commands_and_files_run_in_the_order_given() {
 #[test]
 fn the_first_error_stops_everything_and_says_where() {
     let udr = Udr::new();
-    udr.file("bad.sql", "SELECT 1 AS n;\n\nSELECT\n nope;\nSELECT 2 AS n;\n");
-    let ran =
-        udr.run(&["--format", "csv", "-f", "bad.sql", "-c", "SELECT 3 AS n"]).failed(1);
+    udr.file(
+        "bad.sql",
+        "SELECT 1 AS n;\n\nSELECT\n nope;\nSELECT 2 AS n;\n",
+    );
+    let ran = udr
+        .run(&["--format", "csv", "-f", "bad.sql", "-c", "SELECT 3 AS n"])
+        .failed(1);
     assert_eq!(ran.out, "n\n1\n");
     assert!(ran.err.contains("at: bad.sql, line 3"), "{}", ran.err);
 }
@@ -25,17 +38,25 @@ fn the_first_error_stops_everything_and_says_where() {
 #[test]
 fn standard_input_is_a_script() {
     let udr = Udr::new();
-    let ran = udr.run_with(&["--format", "csv"], "SELECT ';' AS s; SELECT 2\n AS n").ok();
+    let ran = udr
+        .run_with(&["--format", "csv"], "SELECT ';' AS s; SELECT 2\n AS n")
+        .ok();
     assert_eq!(ran.out, "s\n;\nn\n2\n");
     let ran = udr.run_with(&["-f", "-"], "SELECT nope").failed(1);
-    assert!(ran.err.contains("at: standard input, line 1"), "{}", ran.err);
+    assert!(
+        ran.err.contains("at: standard input, line 1"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
 fn backslash_commands_work_in_scripts() {
     let udr = Udr::new();
     udr.file("inner.sql", "SELECT 1 AS n;");
-    let ran = udr.run_with(&[], "\\format csv\n\\i inner.sql\n\\q\nSELECT 2 AS n;\n").ok();
+    let ran = udr
+        .run_with(&[], "\\format csv\n\\i inner.sql\n\\q\nSELECT 2 AS n;\n")
+        .ok();
     assert_eq!(ran.out, "n\n1\n");
     udr.file("loop.sql", "\\i loop.sql\n");
     udr.run(&["-f", "loop.sql"]).failed(2);
@@ -47,9 +68,19 @@ fn backslash_commands_work_in_scripts() {
 fn an_open_transaction_is_rolled_back_and_said_so() {
     let udr = Udr::new();
     udr.lake(&["CREATE TABLE t (id BIGINT)"]).ok();
-    let ran = udr.lake(&["BEGIN", "INSERT INTO t VALUES (1)", "SELECT count(*) AS n FROM t"]).ok();
+    let ran = udr
+        .lake(&[
+            "BEGIN",
+            "INSERT INTO t VALUES (1)",
+            "SELECT count(*) AS n FROM t",
+        ])
+        .ok();
     assert!(ran.out.contains("| 1 |"), "{}", ran.out);
-    assert!(ran.err.contains("the open transaction was rolled back"), "{}", ran.err);
+    assert!(
+        ran.err.contains("the open transaction was rolled back"),
+        "{}",
+        ran.err
+    );
     let ran = udr.lake(&["SELECT count(*) AS n FROM t"]).ok();
     assert!(ran.out.contains("| 0 |"), "{}", ran.out);
     assert!(!ran.err.contains("rolled back"), "{}", ran.err);
@@ -58,7 +89,11 @@ fn an_open_transaction_is_rolled_back_and_said_so() {
 #[test]
 fn an_error_inside_a_transaction_leaves_nothing() {
     let udr = Udr::new();
-    udr.lake(&["CREATE TABLE t (id BIGINT NOT NULL)", "CREATE TABLE u (id BIGINT NOT NULL)"]).ok();
+    udr.lake(&[
+        "CREATE TABLE t (id BIGINT NOT NULL)",
+        "CREATE TABLE u (id BIGINT NOT NULL)",
+    ])
+    .ok();
     let ran = udr
         .lake(&["BEGIN; INSERT INTO t VALUES (1); INSERT INTO u VALUES (NULL); COMMIT"])
         .failed(1);
@@ -86,10 +121,26 @@ fn a_repository_is_made_once_and_stays() {
 #[test]
 fn branch_and_author_are_options() {
     let udr = Udr::new();
-    udr.lake(&["CREATE TABLE t AS SELECT 1 AS id", "CREATE BRANCH dev"]).ok();
-    udr.run(&["--repo", "lake", "--branch", "dev", "--author", "Ada", "-c", "INSERT INTO t VALUES (2)"])
+    udr.lake(&["CREATE TABLE t AS SELECT 1 AS id", "CREATE BRANCH dev"])
         .ok();
-    let ran = udr.lake(&["SELECT count(*) AS n FROM t", "USE BRANCH dev", "SHOW LOG LIMIT 1"]).ok();
+    udr.run(&[
+        "--repo",
+        "lake",
+        "--branch",
+        "dev",
+        "--author",
+        "Ada",
+        "-c",
+        "INSERT INTO t VALUES (2)",
+    ])
+    .ok();
+    let ran = udr
+        .lake(&[
+            "SELECT count(*) AS n FROM t",
+            "USE BRANCH dev",
+            "SHOW LOG LIMIT 1",
+        ])
+        .ok();
     assert!(ran.out.contains("| 1 |"), "{}", ran.out);
     assert!(ran.out.contains("Ada"), "{}", ran.out);
 }

@@ -21,7 +21,9 @@ pub(crate) struct Ran {
 
 impl Udr {
     pub(crate) fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap() }
+        Self {
+            home: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -38,7 +40,10 @@ impl Udr {
     /// The program, in the folder, with nothing of the machine's settings.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_udr"));
-        command.args(arguments).current_dir(self.home()).env("HOME", self.home());
+        command
+            .args(arguments)
+            .current_dir(self.home())
+            .env("HOME", self.home());
         for name in ["UDR_REPO", "PAGER", "NO_COLOR", "XDG_STATE_HOME"] {
             command.env_remove(name);
         }
