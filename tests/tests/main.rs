@@ -35,7 +35,14 @@ fn no_file_was_forgotten() {
         .collect();
     let present: BTreeSet<_> = std::fs::read_dir(folder)
         .unwrap()
-        .filter_map(|e| e.unwrap().file_name().into_string().unwrap().strip_suffix(".rs").map(str::to_owned))
+        .filter_map(|e| {
+            e.unwrap()
+                .file_name()
+                .into_string()
+                .unwrap()
+                .strip_suffix(".rs")
+                .map(str::to_owned)
+        })
         .filter(|name| name != "main")
         .collect();
     assert_eq!(declared, present);

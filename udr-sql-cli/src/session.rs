@@ -15,8 +15,8 @@ use udr_core::snapshot::{Relation, Snapshot};
 use udr_core::store::{Durability as StoreDurability, Store, StoreOptions};
 use udr_core::{Error, ErrorKind, Repository, Result};
 use udr_datafusion::session::SessionStatus;
-use udr_datafusion::{InstallOptions, UdrSession, install, udr_sql};
 pub(crate) use udr_datafusion::sql::{is_complete, split_statements};
+use udr_datafusion::{InstallOptions, UdrSession, install, udr_sql};
 
 use crate::args::{Connection, Durability};
 use crate::console::Console;
