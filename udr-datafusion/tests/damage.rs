@@ -25,7 +25,12 @@ async fn data_files(backend: &InMemory) -> Vec<Path> {
 }
 
 async fn session(backend: &Arc<InMemory>) -> Fixture {
-    let store = Store::wrap(backend.clone(), "lake", &StoreOptions::default()).unwrap();
+    let store = Store::wrap(
+        Arc::<InMemory>::clone(backend),
+        "lake",
+        &StoreOptions::default(),
+    )
+    .unwrap();
     let repository = Repository::open_or_create(store, Env::seeded(3, 0))
         .await
         .unwrap();

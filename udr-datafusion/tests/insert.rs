@@ -124,6 +124,19 @@ async fn a_column_that_is_left_out_gets_its_default() {
 }
 
 #[tokio::test]
+async fn a_default_that_cannot_be_understood_stops_writing_but_not_reading() {
+    let f = Fixture::new().await;
+    let defaults = BTreeMap::from([("name".to_owned(), "no_such_function()".to_owned())]);
+    let schema = udr_core::format::Schema::from_arrow(&id_and_name()).unwrap();
+    f.create_stored("t", schema.with_defaults(defaults).unwrap())
+        .await;
+    assert_eq!(f.value("SELECT count(*) FROM t").await, "0");
+    let (kind, text) = f.refused("INSERT INTO t VALUES (1, 'a')").await;
+    assert_eq!(kind, ErrorKind::Invalid);
+    assert!(text.contains("no_such_function"), "{text}");
+}
+
+#[tokio::test]
 async fn replacing_by_key_is_refused() {
     let f = Fixture::with_table().await;
     let (kind, _) = f.refused("REPLACE INTO t VALUES (1, 'a')").await;

@@ -13,6 +13,7 @@ mod insert;
 mod names;
 mod pinning;
 mod pruning;
+mod queries;
 mod row_changes;
 mod session;
 mod sql;

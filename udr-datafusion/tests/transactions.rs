@@ -175,3 +175,42 @@ async fn a_write_planned_in_a_transaction_does_not_land_in_the_next() {
     f.run("COMMIT").await;
     assert_eq!(f.value("SELECT count(*) FROM t").await, "0");
 }
+
+#[tokio::test]
+async fn an_overwrite_does_not_replace_rows_of_its_transaction_that_it_has_not_seen() {
+    let f = Fixture::with_table().await;
+    f.run("START TRANSACTION").await;
+    f.run("INSERT INTO t VALUES (1, 'a')").await;
+    let frame = f
+        .ctx
+        .sql("INSERT OVERWRITE t SELECT id + 1, name FROM t")
+        .await
+        .unwrap();
+    let plan = frame.create_physical_plan().await.unwrap();
+    let frame = f
+        .ctx
+        .sql("INSERT INTO t SELECT id + 10, name FROM t")
+        .await
+        .unwrap();
+    let append = frame.create_physical_plan().await.unwrap();
+    f.run("INSERT INTO t VALUES (5, 'late')").await;
+    let error = datafusion::physical_plan::collect(plan, f.ctx.task_ctx())
+        .await
+        .unwrap_err();
+    let error = udr_datafusion::error::udr_error(&error).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    datafusion::physical_plan::collect(append, f.ctx.task_ctx())
+        .await
+        .unwrap();
+    assert_eq!(
+        f.values("SELECT id FROM t ORDER BY id").await,
+        ["1", "5", "11"]
+    );
+    f.run("INSERT OVERWRITE t SELECT id + 1, name FROM t").await;
+    f.run("COMMIT").await;
+    assert_eq!(
+        f.values("SELECT id FROM t ORDER BY id").await,
+        ["2", "6", "12"]
+    );
+    f.check().await;
+}

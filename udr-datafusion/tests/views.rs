@@ -39,6 +39,23 @@ async fn a_view_is_read_at_its_own_revision_throughout() {
     assert_eq!(f.value("SELECT m FROM dev.public.vv").await, "10");
     assert_eq!(dev.value("SELECT m FROM vv").await, "10");
     assert_eq!(dev.value("SELECT m FROM \"vv@main\"").await, "0");
+    let two =
+        "SELECT (SELECT m FROM vv) + (SELECT 2 * m FROM \"vv@dev\") - (SELECT m FROM \"vv@dev\")";
+    assert_eq!(f.value(two).await, "10");
+    let two = "SELECT a.m, b.m FROM vv a CROSS JOIN \"vv@dev\" b";
+    assert!(
+        f.shown(two).await.contains("| 0 | 10 |"),
+        "{}",
+        f.shown(two).await
+    );
+    let two = "SELECT m FROM vv UNION SELECT m FROM \"vv@dev\" ORDER BY m";
+    assert_eq!(f.values(two).await, ["0", "10"]);
+    let two = "SELECT (SELECT m FROM vv) AS a, (SELECT m FROM \"vv@dev\") AS b";
+    assert!(
+        f.shown(two).await.contains("| 0 | 10 |"),
+        "{}",
+        f.shown(two).await
+    );
     // A name that says which state keeps its state inside a view.
     f.create_view(
         "both",

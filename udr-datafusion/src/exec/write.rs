@@ -50,7 +50,7 @@ impl FileSpec {
             self.table.id(),
             self.epoch,
             self.table.schema(),
-            self.session.write_options().clone(),
+            *self.session.write_options(),
         )
     }
 }

@@ -5,6 +5,7 @@
 
 mod names;
 mod pin;
+mod slot;
 mod source;
 mod status;
 mod transaction;
@@ -25,11 +26,11 @@ use udr_core::{Error, Result};
 
 use names::Names;
 pub(crate) use pin::{Pinned, StatementPin};
+use slot::Slot;
 pub(crate) use source::Source;
 pub use status::{SessionStatus, TransactionStatus};
 pub use transaction::BeginOptions;
-use transaction::Slot;
-pub(crate) use transaction::WriteTarget;
+pub(crate) use transaction::{Rows, WriteTarget};
 
 /// The most bytes of parsed footers that a session keeps.
 const FOOTER_BYTES_MAX: u64 = 64 << 20;
@@ -68,6 +69,8 @@ struct State {
     branch: RefName,
     as_of: Option<(Revision, Snapshot)>,
     transaction: Slot,
+    /// Counts the changes that were made in transactions.
+    changes: u64,
 }
 
 impl UdrSession {
@@ -85,6 +88,7 @@ impl UdrSession {
                 branch: parts.branch,
                 as_of: None,
                 transaction: Slot::Idle,
+                changes: 0,
             }),
             names: Mutex::new(Names::default()),
         }
@@ -187,29 +191,20 @@ impl UdrSession {
     pub(crate) async fn pinned(&self, source: &Source) -> Result<Pinned> {
         if let Source::At(revision) = source {
             let snapshot = self.snapshot_at(revision).await?;
-            return Ok(Pinned {
-                snapshot,
-                transaction: None,
-            });
+            return Ok(Pinned::published(snapshot));
         }
         let branch = {
             let state = self.state.lock();
-            if let Some(pinned) = state.transaction.pinned()? {
+            if let Some(pinned) = state.transaction.pinned(state.changes)? {
                 return Ok(pinned);
             }
             if let Some((_, snapshot)) = &state.as_of {
-                return Ok(Pinned {
-                    snapshot: snapshot.clone(),
-                    transaction: None,
-                });
+                return Ok(Pinned::published(snapshot.clone()));
             }
             state.branch.clone()
         };
         let snapshot = self.repository.head(&branch).await?;
-        Ok(Pinned {
-            snapshot,
-            transaction: None,
-        })
+        Ok(Pinned::published(snapshot))
     }
 
     pub(crate) fn footers(&self) -> &Arc<FooterCache> {

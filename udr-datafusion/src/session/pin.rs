@@ -20,6 +20,19 @@ use super::{Source, UdrSession};
 pub(crate) struct Pinned {
     pub(crate) snapshot: Snapshot,
     pub(crate) transaction: Option<TransactionId>,
+    /// How many changes the session had made in transactions.
+    pub(super) changes: u64,
+}
+
+impl Pinned {
+    /// A state that has nothing to do with an open transaction.
+    pub(super) fn published(snapshot: Snapshot) -> Self {
+        Self {
+            snapshot,
+            transaction: None,
+            changes: 0,
+        }
+    }
 }
 
 /// The states that one statement reads, one for each source, found when first asked for.

@@ -6,11 +6,11 @@
 
 use udr_core::id::{Epoch, TransactionId};
 use udr_core::refs::Revision;
-use udr_core::snapshot::Snapshot;
 use udr_core::txn::{CommitOutcome, Committed, Transaction};
 use udr_core::{Error, Result};
 
-use super::{Pinned, State, TransactionStatus, UdrSession};
+use super::slot::{Open, Slot, busy, no_transaction, read_only};
+use super::{Pinned, State, UdrSession};
 
 /// How a transaction starts.
 #[derive(Debug, Clone, Default)]
@@ -21,29 +21,24 @@ pub struct BeginOptions {
     pub as_of: Option<Revision>,
 }
 
-/// Where the session's transaction is.
-pub(super) enum Slot {
-    /// There is none: each statement commits by itself.
-    Idle,
-    /// A statement has it.
-    Busy(TransactionStatus),
-    /// It waits for the next statement.
-    Open(Open),
-}
-
-/// An open transaction.
-pub(super) enum Open {
-    Writing(Box<Transaction>),
-    Reading {
-        id: TransactionId,
-        snapshot: Snapshot,
-    },
+/// What a statement does to the rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// It adds some, whatever the others are.
+    Add,
+    /// It puts others in the place of those that it has seen.
+    Replace,
 }
 
 /// Where a statement that was planned on a state writes to.
 pub(crate) enum WriteTarget {
-    /// The session's open transaction.
-    Open { id: TransactionId, epoch: Epoch },
+    /// The session's open transaction, if it is the one that was planned in; and if it has not
+    /// changed since, where that matters.
+    Open {
+        id: TransactionId,
+        epoch: Epoch,
+        changes: Option<u64>,
+    },
     /// A transaction of its own, which commits when the statement is done.
     Own(Box<Transaction>),
 }
@@ -54,69 +49,6 @@ impl WriteTarget {
         match self {
             Self::Open { epoch, .. } => *epoch,
             Self::Own(transaction) => transaction.epoch(),
-        }
-    }
-}
-
-impl Slot {
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self, Self::Idle)
-    }
-
-    /// The state that the transaction reads; `None` if there is no transaction.
-    pub(super) fn pinned(&self) -> Result<Option<Pinned>> {
-        match self {
-            Self::Idle => Ok(None),
-            Self::Busy(_) => Err(busy()),
-            Self::Open(open) => Ok(Some(match open {
-                Open::Writing(transaction) => Pinned {
-                    snapshot: transaction.snapshot(),
-                    transaction: Some(transaction.id()),
-                },
-                Open::Reading { id, snapshot } => Pinned {
-                    snapshot: snapshot.clone(),
-                    transaction: Some(*id),
-                },
-            })),
-        }
-    }
-
-    pub(super) fn status(&self) -> Option<TransactionStatus> {
-        match self {
-            Self::Idle => None,
-            Self::Busy(status) => Some(status.clone()),
-            Self::Open(open) => Some(open.status()),
-        }
-    }
-
-    /// The open transaction, to change it without waiting for anything.
-    fn writing(&mut self) -> Result<&mut Transaction> {
-        match self {
-            Self::Idle => Err(no_transaction()),
-            Self::Busy(_) => Err(busy()),
-            Self::Open(open) => match open {
-                Open::Writing(transaction) => Ok(transaction),
-                Open::Reading { .. } => Err(read_only()),
-            },
-        }
-    }
-}
-
-impl Open {
-    fn status(&self) -> TransactionStatus {
-        match self {
-            Self::Writing(transaction) => TransactionStatus {
-                id: transaction.id(),
-                base: transaction.base().version(),
-                changed: !transaction.is_empty(),
-                read_only: false,
-            },
-            Self::Reading { id, snapshot } => TransactionStatus {
-                id: *id,
-                base: snapshot.version(),
-                changed: false,
-                read_only: true,
-            },
         }
     }
 }
@@ -228,7 +160,11 @@ impl UdrSession {
     ///
     /// `Invalid` without an open transaction, `NotFound` without the mark.
     pub fn rollback_to(&self, name: &str) -> Result<()> {
-        self.state.lock().transaction.writing()?.rollback_to(name)?;
+        {
+            let mut state = self.state.lock();
+            state.transaction.writing()?.rollback_to(name)?;
+            state.changes += 1;
+        }
         self.forget_names();
         Ok(())
     }
@@ -258,7 +194,7 @@ impl UdrSession {
         change: impl AsyncFnOnce(&mut Transaction) -> Result<T>,
     ) -> Result<T> {
         self.refuse_pinned()?;
-        if let Some(mut taken) = self.take(None)? {
+        if let Some(mut taken) = self.take(Planned::Now)? {
             let done = change(taken.transaction()?).await?;
             taken.keep();
             self.names_changed().await;
@@ -278,14 +214,18 @@ impl UdrSession {
     /// # Errors
     ///
     /// `Invalid` if the session cannot write.
-    pub(crate) async fn write_target(&self, pinned: &Pinned) -> Result<WriteTarget> {
+    pub(crate) async fn write_target(&self, pinned: &Pinned, rows: Rows) -> Result<WriteTarget> {
         self.refuse_pinned()?;
         if let Some(id) = pinned.transaction {
             let mut state = self.state.lock();
             let transaction = state.transaction.writing()?;
-            return same_transaction(transaction.id(), Some(id)).map(|()| WriteTarget::Open {
+            if transaction.id() != id {
+                return Err(other_transaction());
+            }
+            return Ok(WriteTarget::Open {
                 id,
                 epoch: transaction.epoch(),
+                changes: (rows == Rows::Replace).then_some(pinned.changes),
             });
         }
         let branch = pinned
@@ -311,11 +251,11 @@ impl UdrSession {
         message: String,
         change: impl AsyncFnOnce(&mut Transaction) -> Result<T>,
     ) -> Result<T> {
-        let (id, own) = match target {
-            WriteTarget::Open { id, .. } => (Some(id), None),
-            WriteTarget::Own(transaction) => (None, Some(transaction)),
+        let (planned, own) = match target {
+            WriteTarget::Open { id, changes, .. } => (Planned::In { id, changes }, None),
+            WriteTarget::Own(transaction) => (Planned::Outside, Some(transaction)),
         };
-        let taken = self.take(Some(id))?;
+        let taken = self.take(planned)?;
         let done = match (taken, own) {
             (Some(mut taken), None) => {
                 let done = change(taken.transaction()?).await?;
@@ -356,19 +296,27 @@ impl UdrSession {
     }
 
     /// Takes the open transaction out for one statement; `None` if there is none.
-    ///
-    /// `expected` is the transaction that the statement was planned in, where that is known.
-    fn take(&self, expected: Option<Option<TransactionId>>) -> Result<Option<Taken<'_>>> {
+    fn take(&self, planned: Planned) -> Result<Option<Taken<'_>>> {
         let mut guard = self.state.lock();
         let state: &mut State = &mut guard;
         let id = match &mut state.transaction {
             Slot::Idle => None,
             slot => Some(slot.writing()?.id()),
         };
-        if let Some(expected) = expected
-            && expected != id
-        {
-            return Err(other_transaction());
+        match planned {
+            Planned::Now => {}
+            Planned::Outside if id.is_none() => {}
+            Planned::In { id: expected, .. } if id != Some(expected) => {
+                return Err(other_transaction());
+            }
+            Planned::In { changes, .. } if changes.is_none_or(|seen| seen == state.changes) => {}
+            Planned::In { .. } => {
+                return Err(Error::conflict(
+                    "another statement of this session changed the transaction meanwhile",
+                )
+                .with_hint("run the statements of a transaction one after the other"));
+            }
+            Planned::Outside => return Err(other_transaction()),
         }
         let Some(status) = state.transaction.status() else {
             return Ok(None);
@@ -393,6 +341,20 @@ impl UdrSession {
     }
 }
 
+/// When a statement that changes something was planned.
+#[derive(Clone, Copy)]
+enum Planned {
+    /// It was not: it is a change made directly.
+    Now,
+    /// Outside of a transaction.
+    Outside,
+    /// In this transaction; after so many changes, where that matters.
+    In {
+        id: TransactionId,
+        changes: Option<u64>,
+    },
+}
+
 /// A transaction that a statement has taken out of its session.
 struct Taken<'a> {
     session: &'a UdrSession,
@@ -410,6 +372,7 @@ impl Taken<'_> {
     /// Ends the statement with its changes kept.
     fn keep(mut self) {
         self.before = self.transaction.take();
+        self.session.state.lock().changes += 1;
     }
 }
 
@@ -427,27 +390,6 @@ fn published(outcome: CommitOutcome) -> Result<Option<Committed>> {
         CommitOutcome::Unchanged(_) => Ok(None),
         CommitOutcome::Conflicted(conflicted) => Err(conflicted.to_error()),
     }
-}
-
-fn same_transaction(open: TransactionId, expected: Option<TransactionId>) -> Result<()> {
-    if Some(open) == expected {
-        Ok(())
-    } else {
-        Err(other_transaction())
-    }
-}
-
-fn no_transaction() -> Error {
-    Error::invalid("no transaction is open").with_hint("start one with BEGIN")
-}
-
-fn read_only() -> Error {
-    Error::invalid("the transaction is read only").with_hint("COMMIT or ROLLBACK it first")
-}
-
-fn busy() -> Error {
-    Error::invalid("another statement of this session is changing the transaction")
-        .with_hint("run the statements of a transaction one after the other")
 }
 
 fn other_transaction() -> Error {

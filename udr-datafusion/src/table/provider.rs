@@ -20,7 +20,7 @@ use super::scan;
 use crate::catalog::{Scope, ViewStep, views_unchanged};
 use crate::error::to_datafusion;
 use crate::exec::{FileSpec, UdrStageExec};
-use crate::session::{Pinned, Source, StatementPin, UdrSession};
+use crate::session::{Pinned, Rows, Source, StatementPin, UdrSession};
 
 /// A table by name, at a state that is found when it is scanned.
 ///
@@ -33,7 +33,7 @@ pub(crate) struct UdrTable {
     views: Arc<[ViewStep]>,
     path: RelationPath,
     schema: SchemaRef,
-    defaults: Arc<HashMap<String, Expr>>,
+    defaults: Arc<Defaults>,
     pin: Option<Arc<StatementPin>>,
 }
 
@@ -42,13 +42,13 @@ impl UdrTable {
     ///
     /// # Errors
     ///
-    /// `Corrupt` if a stored default is no expression.
+    /// `Internal` if the context is gone.
     pub(crate) fn new(
         session: Arc<UdrSession>,
         scope: Scope,
         table: &TableSnapshot,
     ) -> Result<Self> {
-        let defaults = Arc::new(defaults(&session, table)?);
+        let defaults = Arc::new(Defaults::new(&session, table)?);
         Ok(Self {
             session,
             source: scope.source,
@@ -115,8 +115,20 @@ impl UdrTable {
                 .with("table", &self.path)
                 .with_hint("use INSERT INTO or INSERT OVERWRITE"));
         }
+        if let Some((column, sql)) = &self.defaults.broken {
+            return Err(
+                Error::invalid("a column's default cannot be understood here")
+                    .with("table", &self.path)
+                    .with("column", column)
+                    .with("default", sql),
+            );
+        }
         let (pinned, table) = self.resolve().await?;
-        let target = self.session.write_target(&pinned).await?;
+        let rows = match op {
+            InsertOp::Overwrite => Rows::Replace,
+            InsertOp::Append | InsertOp::Replace => Rows::Add,
+        };
+        let target = self.session.write_target(&pinned, rows).await?;
         let spec = FileSpec {
             session: Arc::clone(&self.session),
             table,
@@ -138,24 +150,43 @@ impl UdrTable {
     }
 }
 
-/// The defaults by column name.
-fn defaults(session: &UdrSession, table: &TableSnapshot) -> Result<HashMap<String, Expr>> {
-    let mut defaults = HashMap::new();
-    let fields = table.schema().fields().iter();
-    for (field, sql) in fields.filter_map(|field| field.default.as_ref().map(|sql| (field, sql))) {
-        let expr = session
-            .context_state()?
-            .create_logical_expr(sql, &DFSchema::empty())
-            .map_err(|error| {
-                Error::invalid("a column's default cannot be understood")
-                    .with("table", table.path())
-                    .with("column", &field.name)
-                    .with("default", sql)
-                    .with_source(error)
-            })?;
-        defaults.insert(field.name.clone(), expr);
+/// The defaults of a table's columns.
+#[derive(Debug, Default)]
+struct Defaults {
+    by_column: HashMap<String, Expr>,
+    /// A column and its default that the context cannot understand, such as a function that it
+    /// does not have. The table can be read all the same.
+    broken: Option<(String, String)>,
+}
+
+impl Defaults {
+    fn new(session: &UdrSession, table: &TableSnapshot) -> Result<Self> {
+        let mut defaults = Self::default();
+        if table
+            .schema()
+            .fields()
+            .iter()
+            .all(|field| field.default.is_none())
+        {
+            return Ok(defaults);
+        }
+        let state = session.context_state()?;
+        for field in table.schema().fields() {
+            let Some(sql) = &field.default else {
+                continue;
+            };
+            match state.create_logical_expr(sql, &DFSchema::empty()) {
+                Ok(expr) => {
+                    defaults.by_column.insert(field.name.clone(), expr);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, column = field.name, "a default cannot be understood");
+                    defaults.broken = Some((field.name.clone(), sql.clone()));
+                }
+            }
+        }
+        Ok(defaults)
     }
-    Ok(defaults)
 }
 
 #[async_trait]
@@ -169,7 +200,7 @@ impl TableProvider for UdrTable {
     }
 
     fn get_column_default(&self, column: &str) -> Option<&Expr> {
-        self.defaults.get(column)
+        self.defaults.by_column.get(column)
     }
 
     fn supports_filters_pushdown(
