@@ -3,7 +3,6 @@
 //! The parser, the planner and the syntax tree's own destructor call themselves once for each level
 //! of a tree, and a chain of a thousand `OR`s is a thousand levels. A runtime's threads have 2 MiB.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

@@ -166,6 +166,10 @@ fn refs_are_named_by_words_quoted_names_and_strings() {
     ] {
         assert_eq!(command(sql), branch(name, from), "{sql}");
     }
+}
+
+#[test]
+fn refs_are_kept_dropped_and_refused() {
     assert_eq!(
         command("CREATE TAG IF NOT EXISTS v1 FROM dev;"),
         Command::CreateRef {
