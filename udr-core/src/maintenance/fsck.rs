@@ -119,11 +119,8 @@ impl Check<'_> {
                     .refs
                     .record(RefKind::Branch, &from.branch, from.version);
                 let origin = origin.await;
-                match self.found(2, &place, origin)? {
-                    Some(None) => {
-                        self.problem(2, &place, "the branch it came from lacks that version")
-                    }
-                    Some(Some(_)) | None => {}
+                if let Some(None) = self.found(2, &place, origin)? {
+                    self.problem(2, &place, "the branch it came from lacks that version");
                 }
             }
             below = Some(record);

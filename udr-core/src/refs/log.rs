@@ -27,8 +27,11 @@ pub struct RefLog {
     store: Store,
     env: Env,
     /// The newest record seen of each ref: a lower bound, since records are never deleted.
-    heads: Arc<Mutex<BTreeMap<(RefKind, String), Arc<RefRecord>>>>,
+    heads: Arc<Mutex<Heads>>,
 }
+
+/// Newest records by kind and folded name.
+type Heads = BTreeMap<(RefKind, String), Arc<RefRecord>>;
 
 /// How an append ended.
 #[derive(Debug)]

@@ -41,7 +41,7 @@ struct Inner {
 #[derive(Debug, Clone)]
 pub enum Relation {
     /// A table.
-    Table(TableSnapshot),
+    Table(Box<TableSnapshot>),
     /// A view.
     View(View),
 }
@@ -146,7 +146,9 @@ impl Snapshot {
         Ok(match catalog.entry(path).await? {
             None => None,
             Some(CatalogEntry::View(view)) => Some(Relation::View(view)),
-            Some(entry) => Some(Relation::Table(catalog.table(path, &entry).await?)),
+            Some(entry) => Some(Relation::Table(Box::new(
+                catalog.table(path, &entry).await?,
+            ))),
         })
     }
 
@@ -158,7 +160,7 @@ impl Snapshot {
     /// `Unavailable`, `Corrupt`.
     pub async fn table(&self, path: &RelationPath) -> Result<TableSnapshot> {
         match self.relation(path).await? {
-            Some(Relation::Table(table)) => Ok(table),
+            Some(Relation::Table(table)) => Ok(*table),
             Some(Relation::View(_)) => Err(Error::invalid("it is a view").with("table", path)),
             None => Err(self.no_such_relation(path).await),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::conflict::Theirs;
-use super::prepare::prepare;
+use super::prepare::Draft;
 use super::{Action, CommitOutcome, Committed, Conflict, Conflicted, Context, Transaction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Commit, CommitRef, KeyPage, RecordKind, RefRecord, Root};
@@ -95,16 +95,16 @@ impl Transaction {
     async fn attempt(&self, head: &Head, attempt: u32) -> Result<Option<Committed>> {
         let context = &self.context;
         let mut record = context.refs.following(&head.record, RecordKind::Commit)?;
-        let prepared = prepare(
+        let draft = Draft {
             context,
-            &head.base,
-            &head.overlay,
-            &self.about,
-            self.id,
-            head.record.epoch,
-            record.at,
-        )
-        .await?;
+            base: &head.base,
+            overlay: &head.overlay,
+            about: &self.about,
+            transaction: self.id,
+            epoch: head.record.epoch,
+            at: record.at,
+        };
+        let prepared = draft.prepare().await?;
         prepared.store(context).await?;
         record.head = Some(prepared.commit);
         record.commits = vec![prepared.commit];
