@@ -8,6 +8,8 @@
     clippy::disallowed_methods,
     clippy::cast_possible_wrap,
     clippy::large_futures,
+    clippy::clone_on_ref_ptr,
+    clippy::cognitive_complexity,
     reason = "tests stop at the first surprise, wait in real time and say what they skip"
 )]
 

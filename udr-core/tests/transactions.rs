@@ -34,7 +34,7 @@ fn schema() -> Schema {
 async fn files(txn: &Transaction, table: &RelationPath, ids: &[i64]) -> Vec<DataFile> {
     let table = txn.snapshot().table(table).await.unwrap();
     let env = Env::seeded(
-        u64::from_ne_bytes(txn.id().as_bytes()[..8].try_into().unwrap()),
+        u64::from_le_bytes(txn.id().as_bytes()[..8].try_into().unwrap()),
         0,
     );
     let (id, epoch, schema) = (table.id(), txn.epoch(), table.schema());

@@ -88,7 +88,7 @@ pub(crate) async fn open_repository(
                 options: connection.store_options.clone(),
                 ..StoreOptions::default()
             };
-            Store::open(location, &options).map_err(usage_if_invalid)?
+            Store::open(location, &options).map_err(|e| usage_if_invalid(&e))?
         }
         None if absent == Absent::Refuse => {
             return Err(Failure::usage("no repository is named")
@@ -125,8 +125,8 @@ async fn create(store: Store) -> Result<Repository> {
     }
 }
 
-fn usage_if_invalid(error: Error) -> Failure {
-    let failure = Failure::from(&error);
+fn usage_if_invalid(error: &Error) -> Failure {
+    let failure = Failure::from(error);
     match error.kind() {
         ErrorKind::Invalid | ErrorKind::Unsupported => failure.exiting(Exit::Usage),
         _ => failure,
@@ -156,7 +156,7 @@ impl Session {
             .clone()
             .or_else(|| environment.user.clone());
         let branch = match &connection.branch {
-            Some(branch) => Some(RefName::new(branch.as_str()).map_err(usage_if_invalid)?),
+            Some(branch) => Some(RefName::new(branch.as_str()).map_err(|e| usage_if_invalid(&e))?),
             None => None,
         };
         let asked = branch.is_some();

@@ -1,4 +1,8 @@
 //! The `udr` program, run as people and scripts run it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lints know tests by their attribute, not what tests share"
+)]
 
 mod demo;
 mod exit_codes;

@@ -323,6 +323,10 @@ impl Model {
     }
 
     /// Marks a point to come back to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Answer`] says.
     pub fn savepoint(&mut self, session: usize, name: &str) -> Answer {
         let transaction = self
             .transactions
@@ -374,6 +378,10 @@ impl Model {
     }
 
     /// Gives up an open transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`Answer`] says.
     pub fn rollback(&mut self, session: usize) -> Answer {
         self.transactions
             .remove(&session)

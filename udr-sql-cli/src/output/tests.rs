@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Float64Array, Int64Array, ListArray, NullArray, RecordBatch, StringArray,
-};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, NullArray, StringArray};
 use arrow::datatypes::Int64Type;
 
 use super::*;
