@@ -9,9 +9,9 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use udr_core::env::Env;
 use udr_core::name::RefName;
-use udr_core::{MergeMode, Repository};
 use udr_core::store::RetryPolicy;
 use udr_core::{ErrorKind, Result};
+use udr_core::{MergeMode, Repository};
 use udr_testkit::fixtures::{self, row};
 use udr_testkit::{Fault, FaultStore, Operations};
 
@@ -46,13 +46,20 @@ impl Act {
         let repository = create(base.clone()).await;
         create_tables(&repository, &["a", "b"]).await;
         let main = RefName::main();
-        commit_rows(&repository, &main, &["a", "b"], 0..3).await.unwrap();
+        commit_rows(&repository, &main, &["a", "b"], 0..3)
+            .await
+            .unwrap();
         let head = repository.head(&main).await.unwrap();
         for branch in ["dev", "old"] {
-            repository.create_branch(&named(branch), &head).await.unwrap();
+            repository
+                .create_branch(&named(branch), &head)
+                .await
+                .unwrap();
         }
         repository.create_tag(&named("v1"), &head).await.unwrap();
-        commit_rows(&repository, &named("dev"), &["a"], 100..103).await.unwrap();
+        commit_rows(&repository, &named("dev"), &["a"], 100..103)
+            .await
+            .unwrap();
         base.fork()
     }
 
@@ -74,7 +81,10 @@ impl Act {
             }
             Self::CreateBranch => {
                 let head = repository.head(&main).await?;
-                repository.create_branch(&named("new"), &head).await.map(drop)
+                repository
+                    .create_branch(&named("new"), &head)
+                    .await
+                    .map(drop)
             }
             Self::DropBranch => repository.drop_branch(&named("old")).await,
             Self::CreateTag => {
@@ -82,16 +92,25 @@ impl Act {
                 repository.create_tag(&named("v2"), &head).await.map(drop)
             }
             Self::DropTag => repository.drop_tag(&named("v1")).await,
-            Self::FastForward => repository.fast_forward(&named("dev"), &main, MergeMode::Publish).await.map(drop),
+            Self::FastForward => repository
+                .fast_forward(&named("dev"), &main, MergeMode::Publish)
+                .await
+                .map(drop),
         }
     }
 
     /// Whether the operation happened; fails if it happened by half.
     async fn done(self, repository: &Repository) -> bool {
         let main = RefName::main();
-        let mut expected = [fixtures::multiset((0..3).map(row)), fixtures::multiset((0..3).map(row))];
+        let mut expected = [
+            fixtures::multiset((0..3).map(row)),
+            fixtures::multiset((0..3).map(row)),
+        ];
         let names = async |refs: Result<Vec<udr_core::RefHead>>| -> Vec<String> {
-            refs.unwrap().into_iter().map(|r| r.name.to_string()).collect()
+            refs.unwrap()
+                .into_iter()
+                .map(|r| r.name.to_string())
+                .collect()
         };
         let branches = names(repository.branches().await).await;
         if self == Self::CreateRepository {
@@ -127,7 +146,10 @@ impl Act {
             assert_eq!(tags, ["v1"]);
         }
         if self == Self::CreateBranch && done {
-            assert_eq!(head_rows(repository, &named("new"), "a").await.unwrap(), expected[0]);
+            assert_eq!(
+                head_rows(repository, &named("new"), "a").await.unwrap(),
+                expected[0]
+            );
         }
         done
     }
@@ -161,9 +183,9 @@ enum Actor {
 impl Actor {
     async fn run(&self, act: Act) -> Result<()> {
         match self {
-            Self::Creator(store) => {
-                Repository::create(store.clone(), Env::system()).await.map(drop)
-            }
+            Self::Creator(store) => Repository::create(store.clone(), Env::system())
+                .await
+                .map(drop),
             Self::User(repository) => act.run(repository).await,
         }
     }
@@ -209,7 +231,10 @@ async fn sweep(act: Act, retry: RetryPolicy) {
             }
             again(act, done, &actor, &inner, &what).await;
         }
-        assert!(met > 0 || reads.contains(&fault), "{act:?} met no {fault:?}");
+        assert!(
+            met > 0 || reads.contains(&fault),
+            "{act:?} met no {fault:?}"
+        );
     }
 }
 
@@ -218,11 +243,18 @@ async fn again(act: Act, done: bool, actor: &Actor, inner: &Arc<InMemory>, what:
     let answer = actor.run(act).await;
     match act.again() {
         Some(kind) if done => {
-            assert_eq!(answer.map_err(|e| e.kind()), Err(kind), "the second time, {what}");
+            assert_eq!(
+                answer.map_err(|e| e.kind()),
+                Err(kind),
+                "the second time, {what}"
+            );
         }
         _ => answer.unwrap_or_else(|e| panic!("the second time: {e:?}, after {what}")),
     }
-    assert!(settled(act, inner).await, "made again, it is not visible: {what}");
+    assert!(
+        settled(act, inner).await,
+        "made again, it is not visible: {what}"
+    );
 }
 
 /// Drops the operation's future at every call, before and after the call was done.
@@ -248,7 +280,10 @@ async fn cancel(act: Act) {
             }
             faults.heal().await.unwrap();
             let done = settled(act, &inner).await;
-            let what = format!("{act:?} dropped at call {n} ({fault:?}, {:?})", faults.hit());
+            let what = format!(
+                "{act:?} dropped at call {n} ({fault:?}, {:?})",
+                faults.hit()
+            );
             again(act, done, &actor, &inner, &what).await;
         }
     }

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use futures::future::join_all;
 use object_store::memory::InMemory;
 use udr_core::ErrorKind;
+use udr_core::Repository;
 use udr_core::env::Env;
 use udr_core::format::ObjectRef;
 use udr_core::id::{Epoch, Version};
 use udr_core::name::RefName;
-use udr_core::Repository;
 use udr_core::store::{Created, Durability, RefKind, Store, StoreOptions};
 use udr_testkit::fixtures::{self, row};
 use udr_testkit::{FaultStore, LenientStore};
@@ -29,21 +29,33 @@ struct Place {
 }
 
 fn memory() -> Option<Place> {
-    Some(Place { store: Store::memory(), _folder: None })
+    Some(Place {
+        store: Store::memory(),
+        _folder: None,
+    })
 }
 
 fn wrapped() -> Option<Place> {
     let inner = Arc::new(FaultStore::new(Arc::new(InMemory::new())));
     let store = Store::wrap(inner, "some/prefix", &StoreOptions::default()).unwrap();
-    Some(Place { store, _folder: None })
+    Some(Place {
+        store,
+        _folder: None,
+    })
 }
 
 fn folder(durability: Durability) -> Option<Place> {
     let folder = tempfile::tempdir().unwrap();
     let location = folder.path().join("not/made/yet");
-    let options = StoreOptions { durability, ..StoreOptions::default() };
+    let options = StoreOptions {
+        durability,
+        ..StoreOptions::default()
+    };
     let store = Store::open(location.to_str().unwrap(), &options).unwrap();
-    Some(Place { store, _folder: Some(folder) })
+    Some(Place {
+        store,
+        _folder: Some(folder),
+    })
 }
 
 /// A fresh prefix on the S3 server of the environment; `None` and a remark if there is none.
@@ -62,11 +74,20 @@ fn s3() -> Option<Place> {
         ("aws_allow_http", "true".to_owned()),
         ("aws_region", "us-east-1".to_owned()),
         ("aws_access_key_id", or("UDR_TEST_S3_KEY", "test")),
-        ("aws_secret_access_key", or("UDR_TEST_S3_SECRET", "testtest")),
+        (
+            "aws_secret_access_key",
+            or("UDR_TEST_S3_SECRET", "testtest"),
+        ),
     ];
     let options = options.map(|(key, value)| (key.to_owned(), value)).to_vec();
-    let options = StoreOptions { options, ..StoreOptions::default() };
-    Some(Place { store: Store::open(&location, &options).unwrap(), _folder: None })
+    let options = StoreOptions {
+        options,
+        ..StoreOptions::default()
+    };
+    Some(Place {
+        store: Store::open(&location, &options).unwrap(),
+        _folder: None,
+    })
 }
 
 macro_rules! conformance {
@@ -125,26 +146,46 @@ async fn objects(store: &Store) {
     let bytes = Bytes::from_static(b"{\"some\":\"object\"}");
     let object = store.put_object(Epoch(0), bytes.clone()).await.unwrap();
     assert_eq!(object, ObjectRef::of(Epoch(0), &bytes));
-    assert_eq!(store.put_object(Epoch(0), bytes.clone()).await.unwrap(), object);
+    assert_eq!(
+        store.put_object(Epoch(0), bytes.clone()).await.unwrap(),
+        object
+    );
     assert_eq!(store.get_object(&object).await.unwrap(), bytes);
     let later = store.put_object(Epoch(1), bytes.clone()).await.unwrap();
     assert_eq!(later.digest, object.digest);
-    let found = store.find_objects(&object.digest.to_hex()[..6]).await.unwrap();
-    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([object, later]));
+    let found = store
+        .find_objects(&object.digest.to_hex()[..6])
+        .await
+        .unwrap();
+    assert_eq!(
+        found.into_iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from([object, later])
+    );
     let missing = ObjectRef::of(Epoch(0), b"never stored");
     let error = store.get_object(&missing).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
-    assert!(error.to_string().contains(&missing.digest.to_hex()), "{error:?}");
+    assert!(
+        error.to_string().contains(&missing.digest.to_hex()),
+        "{error:?}"
+    );
 }
 
 async fn records(store: &Store) {
     let (kind, name) = (RefKind::Branch, named("main"));
-    assert_eq!(store.get_record(kind, &name, Version(7)).await.unwrap(), None);
+    assert_eq!(
+        store.get_record(kind, &name, Version(7)).await.unwrap(),
+        None
+    );
     for version in [7, 8, 9] {
         let record = |writer: usize| Bytes::from(format!("record {version} of writer {writer}"));
-        let writers = (0..20).map(|w| store.create_record(kind, &name, Version(version), record(w)));
+        let writers =
+            (0..20).map(|w| store.create_record(kind, &name, Version(version), record(w)));
         let answers = join_all(writers).await;
-        let stored = store.get_record(kind, &name, Version(version)).await.unwrap().unwrap();
+        let stored = store
+            .get_record(kind, &name, Version(version))
+            .await
+            .unwrap()
+            .unwrap();
         let mut winners = 0;
         for (writer, answer) in answers.into_iter().enumerate() {
             match answer.unwrap() {
@@ -157,7 +198,10 @@ async fn records(store: &Store) {
         }
         assert_eq!(winners, 1);
         // Asking again with the same bytes is how a writer learns that its record is there.
-        let again = store.create_record(kind, &name, Version(version), stored).await.unwrap();
+        let again = store
+            .create_record(kind, &name, Version(version), stored)
+            .await
+            .unwrap();
         assert_eq!(again, Created::Mine);
     }
 }
@@ -168,15 +212,30 @@ async fn refs(store: &Store) {
     assert_eq!(store.last_record(branch, &named("a")).await.unwrap(), None);
     let put = async |kind, name: &str, version| {
         let bytes = Bytes::from(format!("{name} {version}"));
-        let created = store.create_record(kind, &named(name), Version(version), bytes).await.unwrap();
+        let created = store
+            .create_record(kind, &named(name), Version(version), bytes)
+            .await
+            .unwrap();
         assert_eq!(created, Created::Mine);
     };
-    for (name, version) in [("a", 3), ("a", 4), ("A/b", 0), ("a/c", 12), ("z", 999_999_999_999)] {
+    for (name, version) in [
+        ("a", 3),
+        ("a", 4),
+        ("A/b", 0),
+        ("a/c", 12),
+        ("z", 999_999_999_999),
+    ] {
         put(branch, name, version).await;
     }
     put(tag, "v1.0", 0).await;
     let names = async |kind| -> BTreeSet<String> {
-        store.list_refs(kind).await.unwrap().iter().map(ToString::to_string).collect()
+        store
+            .list_refs(kind)
+            .await
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     };
     let expected = ["a", "a/b", "a/c", "z"].map(str::to_owned);
     assert_eq!(names(branch).await, BTreeSet::from(expected));
@@ -187,8 +246,14 @@ async fn refs(store: &Store) {
     }
     assert_eq!(store.get_hint(branch, &named("a")).await.unwrap(), None);
     for version in [3, 4] {
-        store.put_hint(branch, &named("a"), Version(version)).await.unwrap();
-        assert_eq!(store.get_hint(branch, &named("a")).await.unwrap(), Some(Version(version)));
+        store
+            .put_hint(branch, &named("a"), Version(version))
+            .await
+            .unwrap();
+        assert_eq!(
+            store.get_hint(branch, &named("a")).await.unwrap(),
+            Some(Version(version))
+        );
     }
     assert_eq!(names(branch).await.len(), 4, "a hint is no ref");
 }
@@ -216,21 +281,32 @@ async fn data_files(store: &Store) {
             let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
             assert_eq!(part, content[range]);
         }
-        let beyond = store.read_data_file(table, &file, &[end - 1..end + 1]).await;
+        let beyond = store
+            .read_data_file(table, &file, &[end - 1..end + 1])
+            .await;
         assert!(beyond.is_err(), "a range past the end was answered");
     }
     drop(store.stage_data_file(table, Epoch(0)).unwrap());
     let missing = ObjectRef::of(Epoch(0), b"never stored");
-    let error = store.read_data_file(table, &missing, &[0..3]).await.unwrap_err();
+    let error = store
+        .read_data_file(table, &missing, &[0..3])
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
 }
 
 async fn repository(store: &Store) {
     let env = Env::system();
-    let error = Repository::open(store.clone(), env.clone()).await.unwrap_err();
+    let error = Repository::open(store.clone(), env.clone())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
-    let made = Repository::create(store.clone(), env.clone()).await.unwrap();
-    let error = Repository::create(store.clone(), env.clone()).await.unwrap_err();
+    let made = Repository::create(store.clone(), env.clone())
+        .await
+        .unwrap();
+    let error = Repository::create(store.clone(), env.clone())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error:?}");
     let opened = Repository::open(store.clone(), env.clone()).await.unwrap();
     assert_eq!(opened.id(), made.id());

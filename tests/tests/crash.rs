@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use udr_core::Repository;
 use udr_core::env::Env;
 use udr_core::id::Version;
+use udr_core::maintenance::FsckOptions;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
-use udr_core::Repository;
-use udr_core::maintenance::FsckOptions;
 use udr_core::store::{Store, StoreOptions};
 use udr_testkit::fixtures::{self, row};
 
@@ -35,13 +35,17 @@ async fn open(folder: &str) -> Repository {
 /// The process that is killed; a test that passes at once unless it was asked to write.
 #[tokio::test]
 async fn writer_process() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let Ok(folder) = std::env::var(FOLDER) else {
+        return;
+    };
     let repository = open(&folder).await;
     let main = RefName::main();
     let head = repository.head(&main).await.unwrap();
     let rows = head.table(&path("a")).await.unwrap().rows();
     for k in i64::try_from(rows).unwrap().. {
-        let committed = commit_rows(&repository, &main, &["a", "b"], k..=k).await.unwrap();
+        let committed = commit_rows(&repository, &main, &["a", "b"], k..=k)
+            .await
+            .unwrap();
         // The harness has written the test's name without a line's end.
         println!("\nacknowledged {k} {}", committed.version);
     }
@@ -49,7 +53,12 @@ async fn writer_process() {
 
 fn start(folder: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::writer_process", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "crash::writer_process",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -74,7 +83,10 @@ fn kill_after(folder: &str, life: Duration) -> Vec<(i64, Version)> {
         acknowledged
     });
     std::thread::sleep(life);
-    assert!(child.try_wait().unwrap().is_none(), "the writer ended by itself");
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "the writer ended by itself"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     reader.join().unwrap()
@@ -87,12 +99,25 @@ async fn inspect(folder: &str, acknowledged: &[(i64, Version)]) {
     let head = repository.head(&main).await.unwrap();
     let count = async |table| head.table(&path(table)).await.unwrap().rows();
     let rows = i64::try_from(count("a").await).unwrap();
-    assert_eq!(rows, i64::try_from(count("b").await).unwrap(), "a commit is there by half");
+    assert_eq!(
+        rows,
+        i64::try_from(count("b").await).unwrap(),
+        "a commit is there by half"
+    );
     if let Some((k, version)) = acknowledged.last() {
-        assert!(rows > *k, "row {k} was acknowledged, and there are {rows} rows");
+        assert!(
+            rows > *k,
+            "row {k} was acknowledged, and there are {rows} rows"
+        );
         assert!(head.version().unwrap() >= *version);
-        let then = repository.resolve(&main, &Revision::at_version(*version)).await.unwrap();
-        assert_eq!(then.table(&path("a")).await.unwrap().rows(), k.unsigned_abs() + 1);
+        let then = repository
+            .resolve(&main, &Revision::at_version(*version))
+            .await
+            .unwrap();
+        assert_eq!(
+            then.table(&path("a")).await.unwrap().rows(),
+            k.unsigned_abs() + 1
+        );
     }
     let report = repository.fsck(FsckOptions::Metadata).await.unwrap();
     assert!(report.problems.is_empty(), "fsck: {:#?}", report.problems);
@@ -108,7 +133,9 @@ async fn inspect_whole(folder: &str) {
     assert_eq!(head_rows(&repository, &main, "b").await.unwrap(), expected);
     check(&repository).await;
     // It can still be written to.
-    commit_rows(&repository, &main, &["a", "b"], [-1].into_iter()).await.unwrap();
+    commit_rows(&repository, &main, &["a", "b"], [-1].into_iter())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -136,6 +163,12 @@ async fn a_killed_writer_loses_nothing_that_it_acknowledged() {
         }
         inspect_whole(folder).await;
     }
-    println!("{KILLS} kills, {total} acknowledged commits, {:?}", started.elapsed());
-    assert!(total > 100, "the writers were killed before they wrote: {total} commits");
+    println!(
+        "{KILLS} kills, {total} acknowledged commits, {:?}",
+        started.elapsed()
+    );
+    assert!(
+        total > 100,
+        "the writers were killed before they wrote: {total} commits"
+    );
 }

@@ -25,10 +25,10 @@ use udr_core::format::{
 use udr_core::id::Version;
 use udr_core::name::{NamespaceName, RefName};
 use udr_core::refs::Revision;
-use udr_core::{MergeMode, Repository};
 use udr_core::snapshot::{Relation, RelationKind};
 use udr_core::store::{Durability, Store, StoreOptions};
 use udr_core::txn::OnExisting;
+use udr_core::{MergeMode, Repository};
 use udr_testkit::fixtures::{self, row};
 
 use crate::world::{
@@ -43,8 +43,11 @@ fn folder() -> PathBuf {
 }
 
 fn open_store(folder: &Path, env: &Env) -> Store {
-    let options =
-        StoreOptions { durability: Durability::None, env: env.clone(), ..StoreOptions::default() };
+    let options = StoreOptions {
+        durability: Durability::None,
+        env: env.clone(),
+        ..StoreOptions::default()
+    };
     Store::open(folder.to_str().unwrap(), &options).unwrap()
 }
 
@@ -53,9 +56,22 @@ fn mixed() -> RecordBatch {
     let lists = [Some(vec![Some(1), None]), None, Some(vec![])];
     let point: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(3)]));
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("flag", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]))),
-        ("small", Arc::new(Int32Array::from(vec![i32::MIN, 0, i32::MAX]))),
-        ("real", Arc::new(Float64Array::from(vec![Some(-0.5), Some(f64::INFINITY), None]))),
+        (
+            "flag",
+            Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])),
+        ),
+        (
+            "small",
+            Arc::new(Int32Array::from(vec![i32::MIN, 0, i32::MAX])),
+        ),
+        (
+            "real",
+            Arc::new(Float64Array::from(vec![
+                Some(-0.5),
+                Some(f64::INFINITY),
+                None,
+            ])),
+        ),
         (
             "price",
             Arc::new(
@@ -64,7 +80,10 @@ fn mixed() -> RecordBatch {
                     .unwrap(),
             ),
         ),
-        ("day", Arc::new(Date32Array::from(vec![Some(0), Some(20_454), None]))),
+        (
+            "day",
+            Arc::new(Date32Array::from(vec![Some(0), Some(20_454), None])),
+        ),
         (
             "moment",
             Arc::new(
@@ -72,8 +91,18 @@ fn mixed() -> RecordBatch {
                     .with_timezone("UTC"),
             ),
         ),
-        ("text", Arc::new(StringViewArray::from(vec![Some("ä\u{1f600}"), Some(""), None]))),
-        ("list", Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists))),
+        (
+            "text",
+            Arc::new(StringViewArray::from(vec![
+                Some("ä\u{1f600}"),
+                Some(""),
+                None,
+            ])),
+        ),
+        (
+            "list",
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists)),
+        ),
         (
             "point",
             Arc::new(StructArray::from(vec![(
@@ -82,38 +111,60 @@ fn mixed() -> RecordBatch {
             )])),
         ),
     ];
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap()
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true)))
+        .unwrap()
 }
 
 /// Writes the repository; every byte depends on nothing but this code and the format.
 async fn write(folder: &Path) {
     let env = Env::seeded(1, START);
-    let repository = Repository::create(open_store(folder, &env), env).await.unwrap();
+    let repository = Repository::create(open_store(folder, &env), env)
+        .await
+        .unwrap();
     let main = RefName::main();
     create_tables(&repository, &["numbers", "empty"]).await;
     for i in 0..6 {
-        commit_rows(&repository, &main, &["numbers"], i * 10..(i + 1) * 10).await.unwrap();
+        commit_rows(&repository, &main, &["numbers"], i * 10..(i + 1) * 10)
+            .await
+            .unwrap();
     }
     let base = repository.head(&main).await.unwrap();
     repository.create_tag(&named("v1.0"), &base).await.unwrap();
-    repository.create_branch(&named("Feature/Prices"), &base).await.unwrap();
-    repository.create_branch(&named("gone"), &base).await.unwrap();
+    repository
+        .create_branch(&named("Feature/Prices"), &base)
+        .await
+        .unwrap();
+    repository
+        .create_branch(&named("gone"), &base)
+        .await
+        .unwrap();
     repository.drop_branch(&named("gone")).await.unwrap();
 
     let mut transaction = repository.begin(&named("Feature/Prices")).await.unwrap();
-    transaction.create_namespace(&NamespaceName::new("sales").unwrap()).await.unwrap();
+    transaction
+        .create_namespace(&NamespaceName::new("sales").unwrap())
+        .await
+        .unwrap();
     let types = udr_core::name::RelationPath::parse("sales", "types").unwrap();
     let schema = Schema::from_arrow(&mixed().schema()).unwrap();
     let defaults = BTreeMap::from([("small".to_owned(), "1 + 1".to_owned())]);
     let schema = schema.with_defaults(defaults).unwrap();
     transaction.create_table(&types, schema).await.unwrap();
-    append(&repository, &mut transaction, &types, mixed()).await.unwrap();
-    transaction.rename_table(&path("empty"), &path("renamed")).await.unwrap();
+    append(&repository, &mut transaction, &types, mixed())
+        .await
+        .unwrap();
+    transaction
+        .rename_table(&path("empty"), &path("renamed"))
+        .await
+        .unwrap();
     let view = View {
         sql: "SELECT id FROM numbers WHERE id > 5".to_owned(),
         namespace: NamespaceName::public(),
     };
-    transaction.create_view(&path("big"), view, OnExisting::Refuse).await.unwrap();
+    transaction
+        .create_view(&path("big"), view, OnExisting::Refuse)
+        .await
+        .unwrap();
     transaction.set_author("Ada");
     transaction.set_message("types, a view, \u{201c}quotes\u{201d} and\na second line");
     transaction.set_metadata("ticket", "42");
@@ -122,14 +173,25 @@ async fn write(folder: &Path) {
 
     let mut transaction = repository.begin(&named("Feature/Prices")).await.unwrap();
     let batch = fixtures::numbered(1000..1003);
-    let files =
-        crate::world::upload(&repository, &transaction, &path("numbers"), &[batch]).await.unwrap();
-    transaction.overwrite(&path("numbers"), files).await.unwrap();
+    let files = crate::world::upload(&repository, &transaction, &path("numbers"), &[batch])
+        .await
+        .unwrap();
+    transaction
+        .overwrite(&path("numbers"), files)
+        .await
+        .unwrap();
     committed(transaction.commit().await).unwrap();
-    repository.fast_forward(&named("Feature/Prices"), &main, MergeMode::Publish).await.unwrap();
+    repository
+        .fast_forward(&named("Feature/Prices"), &main, MergeMode::Publish)
+        .await
+        .unwrap();
     // More names than fit into the root itself.
     let names: Vec<_> = (0..40).map(|i| format!("many_{i:02}")).collect();
-    create_tables(&repository, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    create_tables(
+        &repository,
+        &names.iter().map(String::as_str).collect::<Vec<_>>(),
+    )
+    .await;
 }
 
 /// Every file below a folder, with its content.
@@ -142,7 +204,12 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
             if entry.is_dir() {
                 waiting.push(entry);
             } else {
-                let name = entry.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+                let name = entry
+                    .strip_prefix(folder)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
                 found.insert(name, std::fs::read(&entry).unwrap());
             }
         }
@@ -184,9 +251,15 @@ async fn version_1_shows_what_was_written() {
     let repository = Repository::open(store, Env::system()).await.unwrap();
     check(&repository).await;
     let names = |heads: Vec<udr_core::RefHead>| -> Vec<String> {
-        heads.iter().map(|h| format!("{} {}", h.name, h.version)).collect()
+        heads
+            .iter()
+            .map(|h| format!("{} {}", h.name, h.version))
+            .collect()
     };
-    assert_eq!(names(repository.branches().await.unwrap()), ["Feature/Prices 9", "main 9"]);
+    assert_eq!(
+        names(repository.branches().await.unwrap()),
+        ["Feature/Prices 9", "main 9"]
+    );
     assert_eq!(names(repository.tags().await.unwrap()), ["v1.0 7"]);
     let main = RefName::main();
     let head = repository.head(&main).await.unwrap();
@@ -196,9 +269,18 @@ async fn version_1_shows_what_was_written() {
         let revision = Revision::at_version(Version(version));
         let then = repository.resolve(&main, &revision).await.unwrap();
         let expected = fixtures::multiset((0..10 * (i64::try_from(version).unwrap() - 1)).map(row));
-        assert_eq!(rows(&repository, &then, &path("numbers")).await.unwrap(), expected);
+        assert_eq!(
+            rows(&repository, &then, &path("numbers")).await.unwrap(),
+            expected
+        );
     }
-    assert_eq!(head.relations(&NamespaceName::public()).await.unwrap().len(), 43);
+    assert_eq!(
+        head.relations(&NamespaceName::public())
+            .await
+            .unwrap()
+            .len(),
+        43
+    );
     let Some(Relation::View(view)) = head.relation(&path("big")).await.unwrap() else {
         panic!("the view is gone");
     };
@@ -215,16 +297,30 @@ async fn version_1_keeps_types_values_and_what_was_said_of_commits() {
     let head = repository.head(&main).await.unwrap();
     let sales = NamespaceName::new("sales").unwrap();
     let relations = head.relations(&sales).await.unwrap();
-    assert_eq!(relations.iter().map(|(_, kind)| *kind).collect::<Vec<_>>(), [RelationKind::Table]);
+    assert_eq!(
+        relations.iter().map(|(_, kind)| *kind).collect::<Vec<_>>(),
+        [RelationKind::Table]
+    );
     let types = udr_core::name::RelationPath::parse("sales", "types").unwrap();
     let table = head.table(&types).await.unwrap();
-    assert_eq!(table.schema().field("small").unwrap().default.as_deref(), Some("1 + 1"));
+    assert_eq!(
+        table.schema().field("small").unwrap().default.as_deref(),
+        Some("1 + 1")
+    );
     let moment = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    assert_eq!(table.arrow_schema().field_with_name("moment").unwrap().data_type(), &moment);
+    assert_eq!(
+        table
+            .arrow_schema()
+            .field_with_name("moment")
+            .unwrap()
+            .data_type(),
+        &moment
+    );
     let mut found = Vec::new();
     for file in table.plan(None).await.unwrap().files {
-        let stream =
-            read_batches(repository.store(), table.id(), &file, table.schema()).await.unwrap();
+        let stream = read_batches(repository.store(), table.id(), &file, table.schema())
+            .await
+            .unwrap();
         found.extend(stream.try_collect::<Vec<RecordBatch>>().await.unwrap());
     }
     let plain = |batches: &[RecordBatch]| {
@@ -239,7 +335,10 @@ async fn version_1_keeps_types_values_and_what_was_said_of_commits() {
     assert_eq!(loaded.commit.idempotency_key.as_deref(), Some("load-1"));
     assert!(loaded.commit.message.ends_with("and\na second line"));
     // Dropped in version 1, and not to be used from zero again.
-    let again = repository.create_branch(&named("gone"), &head).await.unwrap();
+    let again = repository
+        .create_branch(&named("gone"), &head)
+        .await
+        .unwrap();
     assert_eq!(again.version, Version(9));
 }
 
@@ -248,9 +347,14 @@ async fn version_1_can_be_written_to() {
     let (_folder, store) = copy();
     let repository = Repository::open(store, Env::system()).await.unwrap();
     let main = RefName::main();
-    commit_rows(&repository, &main, &["numbers", "many_07"], 5..8).await.unwrap();
+    commit_rows(&repository, &main, &["numbers", "many_07"], 5..8)
+        .await
+        .unwrap();
     let expected = fixtures::multiset((1000..1003).chain(5..8).map(row));
-    assert_eq!(head_rows(&repository, &main, "numbers").await.unwrap(), expected);
+    assert_eq!(
+        head_rows(&repository, &main, "numbers").await.unwrap(),
+        expected
+    );
     check(&repository).await;
 }
 
@@ -266,7 +370,11 @@ fn version_1_is_encoded_to_the_same_bytes_again() {
             continue;
         }
         let text = String::from_utf8(bytes.clone()).unwrap();
-        let kind = text.strip_prefix("{\"udr\":\"").and_then(|t| t.split_once('"')).unwrap().0;
+        let kind = text
+            .strip_prefix("{\"udr\":\"")
+            .and_then(|t| t.split_once('"'))
+            .unwrap()
+            .0;
         let (kind, same) = match kind {
             "commit" => ("commit", same_again::<Commit>(&bytes)),
             "root" => ("root", same_again::<Root>(&bytes)),
@@ -277,11 +385,20 @@ fn version_1_is_encoded_to_the_same_bytes_again() {
             "repository" => ("repository", same_again::<RepositoryFile>(&bytes)),
             other => panic!("{name} is of the unknown kind {other}"),
         };
-        assert!(same, "{name}, a {kind}, has other bytes when it is encoded again");
+        assert!(
+            same,
+            "{name}, a {kind}, has other bytes when it is encoded again"
+        );
         *kinds.entry(kind).or_default() += 1;
     }
     let found: Vec<_> = kinds.into_keys().collect();
-    let expected =
-        ["commit", "namespace page", "ref record", "repository", "root", "table state"];
+    let expected = [
+        "commit",
+        "namespace page",
+        "ref record",
+        "repository",
+        "root",
+        "table state",
+    ];
     assert_eq!(found, expected);
 }

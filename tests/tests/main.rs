@@ -8,6 +8,8 @@
     clippy::disallowed_methods,
     clippy::cast_possible_wrap,
     clippy::large_futures,
+    clippy::clone_on_ref_ptr,
+    clippy::cognitive_complexity,
     reason = "tests stop at the first surprise, wait in real time and say what they skip"
 )]
 
@@ -35,7 +37,14 @@ fn no_file_was_forgotten() {
         .collect();
     let present: BTreeSet<_> = std::fs::read_dir(folder)
         .unwrap()
-        .filter_map(|e| e.unwrap().file_name().into_string().unwrap().strip_suffix(".rs").map(str::to_owned))
+        .filter_map(|e| {
+            e.unwrap()
+                .file_name()
+                .into_string()
+                .unwrap()
+                .strip_suffix(".rs")
+                .map(str::to_owned)
+        })
         .filter(|name| name != "main")
         .collect();
     assert_eq!(declared, present);

@@ -15,10 +15,10 @@ use udr_core::format::Schema;
 use udr_core::id::Version;
 use udr_core::name::NamespaceName;
 use udr_core::refs::Revision;
-use udr_core::{FastForward, MergeMode, Repository};
 use udr_core::snapshot::Snapshot;
 use udr_core::txn::{CommitOutcome, Transaction};
 use udr_core::{Error, ErrorKind, Result};
+use udr_core::{FastForward, MergeMode, Repository};
 use udr_testkit::fixtures::{self, Row, Rows, row};
 use udr_testkit::model::{Answer, Catalog, Change, Done, Model, Refusal};
 
@@ -115,7 +115,11 @@ impl ReferenceStateMachine for Reference {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Expected> {
-        Just(Expected { model: Model::new(), answer: Ok(Done::Quietly) }).boxed()
+        Just(Expected {
+            model: Model::new(),
+            answer: Ok(Done::Quietly),
+        })
+        .boxed()
     }
 
     fn transitions(state: &Expected) -> BoxedStrategy<Step> {
@@ -129,14 +133,24 @@ impl ReferenceStateMachine for Reference {
         let session = 0..SESSIONS;
         let in_session = |session: usize| state.model.staged(session).is_some();
         let mut options: Vec<(u32, BoxedStrategy<Step>)> = vec![
-            (6, (one_of(&BRANCHES), change()).prop_map(|(b, c)| Step::Auto(b, c)).boxed()),
+            (
+                6,
+                (one_of(&BRANCHES), change())
+                    .prop_map(|(b, c)| Step::Auto(b, c))
+                    .boxed(),
+            ),
             (
                 2,
                 (one_of(&BRANCHES), version.clone())
                     .prop_map(|(name, (from, version))| Step::CreateBranch(name, from, version))
                     .boxed(),
             ),
-            (1, select(&BRANCHES[1..]).prop_map(|b| Step::DropBranch(b.to_owned())).boxed()),
+            (
+                1,
+                select(&BRANCHES[1..])
+                    .prop_map(|b| Step::DropBranch(b.to_owned()))
+                    .boxed(),
+            ),
             (
                 1,
                 (one_of(&TAGS), version)
@@ -155,10 +169,28 @@ impl ReferenceStateMachine for Reference {
         for session in session {
             if in_session(session) {
                 options.extend([
-                    (6, change().prop_map(move |c| Step::Change(session, c)).boxed()),
-                    (1, one_of(&SAVEPOINTS).prop_map(move |s| Step::Savepoint(session, s)).boxed()),
-                    (1, one_of(&SAVEPOINTS).prop_map(move |s| Step::RollbackTo(session, s)).boxed()),
-                    (1, one_of(&SAVEPOINTS).prop_map(move |s| Step::Release(session, s)).boxed()),
+                    (
+                        6,
+                        change().prop_map(move |c| Step::Change(session, c)).boxed(),
+                    ),
+                    (
+                        1,
+                        one_of(&SAVEPOINTS)
+                            .prop_map(move |s| Step::Savepoint(session, s))
+                            .boxed(),
+                    ),
+                    (
+                        1,
+                        one_of(&SAVEPOINTS)
+                            .prop_map(move |s| Step::RollbackTo(session, s))
+                            .boxed(),
+                    ),
+                    (
+                        1,
+                        one_of(&SAVEPOINTS)
+                            .prop_map(move |s| Step::Release(session, s))
+                            .boxed(),
+                    ),
                     (3, Just(Step::Commit(session)).boxed()),
                     (1, Just(Step::Rollback(session)).boxed()),
                 ]);
@@ -186,7 +218,9 @@ impl ReferenceStateMachine for Reference {
             | Step::Rollback(session) => state.model.staged(*session).is_some(),
             Step::CreateBranch(_, from, version) | Step::CreateTag(_, from, version) => {
                 let branches = state.model.branches();
-                branches.get(from.as_str()).is_some_and(|log| log.contains_key(version))
+                branches
+                    .get(from.as_str())
+                    .is_some_and(|log| log.contains_key(version))
             }
             _ => true,
         }
@@ -249,11 +283,17 @@ impl Real {
             Step::Begin(session, branch) => self.begin(*session, branch).await,
             Step::Change(session, change) => self.change(*session, change).await,
             Step::Savepoint(session, name) => {
-                self.transactions.get_mut(session).unwrap().savepoint(name)?;
+                self.transactions
+                    .get_mut(session)
+                    .unwrap()
+                    .savepoint(name)?;
                 Ok(Done::Quietly)
             }
             Step::RollbackTo(session, name) => {
-                self.transactions.get_mut(session).unwrap().rollback_to(name)?;
+                self.transactions
+                    .get_mut(session)
+                    .unwrap()
+                    .rollback_to(name)?;
                 Ok(Done::Quietly)
             }
             Step::Release(session, name) => {
@@ -290,7 +330,11 @@ impl Real {
             }
             Step::FastForward(source, target) => {
                 let (source, target) = (named(source), named(target));
-                match self.repository.fast_forward(&source, &target, MergeMode::Publish).await? {
+                match self
+                    .repository
+                    .fast_forward(&source, &target, MergeMode::Publish)
+                    .await?
+                {
                     FastForward::UpToDate { .. } => Ok(Done::Quietly),
                     FastForward::Moved { version, .. } => Ok(Done::Published(version.0)),
                 }
@@ -318,12 +362,20 @@ async fn same(repository: &Repository, snapshot: &Snapshot, expected: &Catalog, 
     let expected = expected.tables();
     let relations = snapshot.relations(&NamespaceName::public()).await.unwrap();
     let names: Vec<_> = relations.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, expected.keys().copied().collect::<Vec<_>>(), "tables of {what}");
+    assert_eq!(
+        names,
+        expected.keys().copied().collect::<Vec<_>>(),
+        "tables of {what}"
+    );
     for (name, rows_expected) in expected {
         let found: Rows = rows(repository, snapshot, &path(name)).await.unwrap();
         assert_eq!(&found, rows_expected, "rows of {name} in {what}");
         let table = snapshot.table(&path(name)).await.unwrap();
-        assert_eq!(table.rows(), rows_expected.values().sum::<u64>(), "count of {name} in {what}");
+        assert_eq!(
+            table.rows(),
+            rows_expected.values().sum::<u64>(),
+            "count of {name} in {what}"
+        );
     }
 }
 
@@ -334,10 +386,18 @@ impl StateMachineTest for Repositories {
     type Reference = Reference;
 
     fn init_test(_: &Expected) -> Real {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let inner = Arc::new(InMemory::new());
         let repository = runtime.block_on(create(inner.clone()));
-        Real { runtime, inner, repository, transactions: BTreeMap::new() }
+        Real {
+            runtime,
+            inner,
+            repository,
+            transactions: BTreeMap::new(),
+        }
     }
 
     fn apply(mut real: Real, expected: &Expected, step: Step) -> Real {
@@ -363,7 +423,13 @@ impl StateMachineTest for Repositories {
                 let head = real.repository.head(&named(name)).await.unwrap();
                 let (version, catalog) = log.last_key_value().unwrap();
                 assert_eq!(head.version(), Some(Version(*version)), "{name}");
-                same(&real.repository, &head, catalog, &format!("the head of {name}")).await;
+                same(
+                    &real.repository,
+                    &head,
+                    catalog,
+                    &format!("the head of {name}"),
+                )
+                .await;
             }
         });
     }
@@ -375,13 +441,25 @@ impl StateMachineTest for Repositories {
                 heads.unwrap().iter().map(|h| h.name.to_string()).collect()
             };
             let (branches, tags) = (expected.model.branches(), expected.model.tags());
-            assert_eq!(names(repository.branches().await).await, Vec::from_iter(branches.keys().map(ToString::to_string)));
-            assert_eq!(names(repository.tags().await).await, Vec::from_iter(tags.keys().map(ToString::to_string)));
+            assert_eq!(
+                names(repository.branches().await).await,
+                Vec::from_iter(branches.keys().map(ToString::to_string))
+            );
+            assert_eq!(
+                names(repository.tags().await).await,
+                Vec::from_iter(tags.keys().map(ToString::to_string))
+            );
             for (name, log) in branches {
                 for (version, catalog) in log {
                     let revision = Revision::at_version(Version(version));
                     let found = repository.resolve(&named(name), &revision).await.unwrap();
-                    same(&repository, &found, catalog, &format!("{name} at version {version}")).await;
+                    same(
+                        &repository,
+                        &found,
+                        catalog,
+                        &format!("{name} at version {version}"),
+                    )
+                    .await;
                 }
             }
             for (name, catalog) in tags {

@@ -27,7 +27,9 @@ fn slow(inner: &Arc<InMemory>) -> CountingStore {
 }
 
 async fn client(inner: &Arc<InMemory>) -> Repository {
-    Repository::open(store(Arc::new(slow(inner)), once()), Env::system()).await.unwrap()
+    Repository::open(store(Arc::new(slow(inner)), once()), Env::system())
+        .await
+        .unwrap()
 }
 
 async fn clients(inner: &Arc<InMemory>) -> Vec<Repository> {
@@ -37,7 +39,10 @@ async fn clients(inner: &Arc<InMemory>) -> Vec<Repository> {
 /// Exactly one succeeded; the others failed in the given way.
 fn one_winner<T>(answers: &[Result<T>], losers: ErrorKind) {
     let won = answers.iter().filter(|a| a.is_ok()).count();
-    let kinds: Vec<_> = answers.iter().filter_map(|a| a.as_ref().err().map(|e| e.kind())).collect();
+    let kinds: Vec<_> = answers
+        .iter()
+        .filter_map(|a| a.as_ref().err().map(|e| e.kind()))
+        .collect();
     assert_eq!(won, 1, "{won} winners; the others: {kinds:?}");
     assert!(kinds.iter().all(|kind| *kind == losers), "{kinds:?}");
 }
@@ -48,7 +53,9 @@ async fn sample() -> Arc<InMemory> {
     let repository = create(inner.clone()).await;
     create_tables(&repository, &["t"]).await;
     for i in 0..5 {
-        commit_rows(&repository, &RefName::main(), &["t"], i..i + 1).await.unwrap();
+        commit_rows(&repository, &RefName::main(), &["t"], i..i + 1)
+            .await
+            .unwrap();
     }
     inner
 }
@@ -56,9 +63,10 @@ async fn sample() -> Arc<InMemory> {
 #[tokio::test(start_paused = true)]
 async fn a_repository_created_at_once_is_one_repository() {
     let inner = Arc::new(InMemory::new());
-    let answers = join_all((0..CLIENTS).map(|_| {
-        Repository::create(store(Arc::new(slow(&inner)), once()), Env::system())
-    }))
+    let answers = join_all(
+        (0..CLIENTS)
+            .map(|_| Repository::create(store(Arc::new(slow(&inner)), once()), Env::system())),
+    )
     .await;
     one_winner(&answers, ErrorKind::AlreadyExists);
     let opened = open(inner).await.unwrap();
@@ -108,12 +116,21 @@ async fn tags_created_at_once_from_different_versions_have_one_winner() {
         let from = client.resolve(&RefName::main(), &revision).await?;
         client.create_tag(&named("v1"), &from).await
     };
-    let clients = clients(&inner).await.into_iter().zip([1, 2, 3, 4, 5, 6, 1, 2]);
+    let clients = clients(&inner)
+        .await
+        .into_iter()
+        .zip([1, 2, 3, 4, 5, 6, 1, 2]);
     let answers = join_all(clients.map(create)).await;
     one_winner(&answers, ErrorKind::AlreadyExists);
     let repository = open(inner).await.unwrap();
-    let tagged = repository.resolve(&RefName::main(), &Revision::of_ref(named("v1"))).await.unwrap();
-    assert_eq!(tagged.commit_id(), answers.iter().flatten().next().unwrap().commit.id());
+    let tagged = repository
+        .resolve(&RefName::main(), &Revision::of_ref(named("v1")))
+        .await
+        .unwrap();
+    assert_eq!(
+        tagged.commit_id(),
+        answers.iter().flatten().next().unwrap().commit.id()
+    );
     check(&repository).await;
 }
 
@@ -125,7 +142,13 @@ async fn a_table_created_at_once_has_the_winners_rows_only() {
         let mut transaction = client.begin(&main).await?;
         let schema = Schema::from_arrow(&fixtures::schema())?;
         transaction.create_table(&path("new"), schema).await?;
-        append(&client, &mut transaction, &path("new"), fixtures::numbered([id])).await?;
+        append(
+            &client,
+            &mut transaction,
+            &path("new"),
+            fixtures::numbered([id]),
+        )
+        .await?;
         committed(transaction.commit().await).map(|_| id)
     };
     let answers = join_all(clients(&inner).await.into_iter().zip(0..).map(create)).await;
@@ -146,7 +169,14 @@ async fn a_dropped_branch_takes_no_commit_and_a_new_one_of_its_name_neither() {
         let head = other.head(&main).await.unwrap();
         other.create_branch(&dev, &head).await.unwrap();
         let mut transaction = writer.begin(&dev).await.unwrap();
-        append(&writer, &mut transaction, &path("t"), fixtures::numbered([99])).await.unwrap();
+        append(
+            &writer,
+            &mut transaction,
+            &path("t"),
+            fixtures::numbered([99]),
+        )
+        .await
+        .unwrap();
         other.drop_branch(&dev).await.unwrap();
         if recreate {
             other.create_branch(&dev, &head).await.unwrap();
@@ -195,14 +225,30 @@ async fn the_same_idempotency_key_at_once_commits_once() {
     let commit = async |client: Repository| {
         let mut transaction = client.begin(&main).await?;
         transaction.set_idempotency_key("load-7");
-        append(&client, &mut transaction, &path("t"), fixtures::numbered([70])).await?;
+        append(
+            &client,
+            &mut transaction,
+            &path("t"),
+            fixtures::numbered([70]),
+        )
+        .await?;
         committed(transaction.commit().await)
     };
     let answers = join_all(clients(&inner).await.into_iter().map(commit)).await;
     let answers: Vec<_> = answers.into_iter().map(|a| a.unwrap()).collect();
-    assert_eq!(answers.iter().filter(|a| !a.replayed).count(), 1, "{answers:?}");
-    assert!(answers.iter().all(|a| a.commit_id == answers[0].commit_id), "{answers:?}");
-    assert!(answers.iter().all(|a| a.version == answers[0].version), "{answers:?}");
+    assert_eq!(
+        answers.iter().filter(|a| !a.replayed).count(),
+        1,
+        "{answers:?}"
+    );
+    assert!(
+        answers.iter().all(|a| a.commit_id == answers[0].commit_id),
+        "{answers:?}"
+    );
+    assert!(
+        answers.iter().all(|a| a.version == answers[0].version),
+        "{answers:?}"
+    );
     let repository = open(inner).await.unwrap();
     let rows = head_rows(&repository, &main, "t").await.unwrap();
     assert_eq!(rows, multiset((0..5).chain([70]).map(row)));

@@ -27,7 +27,9 @@ struct Session {
 
 impl Session {
     async fn new(repository: Repository) -> Result<Self, DataFusionError> {
-        let config = SessionConfig::new().with_information_schema(true).with_target_partitions(2);
+        let config = SessionConfig::new()
+            .with_information_schema(true)
+            .with_target_partitions(2);
         let context = SessionContext::new_with_config(config);
         install(&context, InstallOptions::new(repository))
             .await
@@ -43,7 +45,12 @@ impl AsyncDB for Session {
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, DataFusionError> {
         let frame = udr_sql(&self.context, sql).await?;
-        let types: Vec<_> = frame.schema().fields().iter().map(|f| kind(f.data_type())).collect();
+        let types: Vec<_> = frame
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| kind(f.data_type()))
+            .collect();
         let batches = frame.collect().await?;
         if types.is_empty() {
             return Ok(DBOutput::StatementComplete(0));
@@ -96,7 +103,9 @@ fn folder() -> PathBuf {
 }
 
 async fn run(file: &str) {
-    let repository = Repository::create(Store::memory(), Env::system()).await.unwrap();
+    let repository = Repository::create(Store::memory(), Env::system())
+        .await
+        .unwrap();
     let mut runner = Runner::new(|| Session::new(repository.clone()));
     runner.with_column_validator(sqllogictest::strict_column_validator);
     let path = folder().join(file);

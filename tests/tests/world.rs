@@ -6,12 +6,12 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt as _;
 use object_store::ObjectStore;
+use udr_core::Repository;
 use udr_core::data::{TableWriter, WriteOptions, read_batches};
 use udr_core::env::Env;
 use udr_core::format::{DataFile, Schema};
-use udr_core::name::{RefName, RelationPath};
-use udr_core::Repository;
 use udr_core::maintenance::FsckOptions;
+use udr_core::name::{RefName, RelationPath};
 use udr_core::snapshot::Snapshot;
 use udr_core::store::{RetryPolicy, Store, StoreOptions};
 use udr_core::txn::{CommitOutcome, Committed, Transaction};
@@ -35,12 +35,24 @@ pub(crate) fn once() -> RetryPolicy {
 
 /// Calls are made up to three times, without pauses.
 pub(crate) fn thrice() -> RetryPolicy {
-    RetryPolicy { attempts: 3, backoff: Duration::ZERO, backoff_max: Duration::ZERO }
+    RetryPolicy {
+        attempts: 3,
+        backoff: Duration::ZERO,
+        backoff_max: Duration::ZERO,
+    }
 }
 
 /// A store over an object store, with nothing cached.
 pub(crate) fn store(inner: Arc<dyn ObjectStore>, retry: RetryPolicy) -> Store {
-    Store::wrap(inner, "", &StoreOptions { retry, ..StoreOptions::default() }).unwrap()
+    Store::wrap(
+        inner,
+        "",
+        &StoreOptions {
+            retry,
+            ..StoreOptions::default()
+        },
+    )
+    .unwrap()
 }
 
 /// Opens the repository in an object store, with nothing cached.
@@ -50,7 +62,9 @@ pub(crate) async fn open(inner: Arc<dyn ObjectStore>) -> Result<Repository> {
 
 /// A new repository in an object store.
 pub(crate) async fn create(inner: Arc<dyn ObjectStore>) -> Repository {
-    Repository::create(store(inner, once()), Env::system()).await.unwrap()
+    Repository::create(store(inner, once()), Env::system())
+        .await
+        .unwrap()
 }
 
 /// Uploads batches as data files of a table, for a transaction to add.
@@ -91,7 +105,10 @@ pub(crate) async fn create_tables(repository: &Repository, tables: &[&str]) {
     let mut transaction = repository.begin(&RefName::main()).await.unwrap();
     for table in tables {
         let schema = Schema::from_arrow(&fixtures::schema()).unwrap();
-        transaction.create_table(&path(table), schema).await.unwrap();
+        transaction
+            .create_table(&path(table), schema)
+            .await
+            .unwrap();
     }
     committed(transaction.commit().await).unwrap();
 }
@@ -105,7 +122,13 @@ pub(crate) async fn commit_rows(
 ) -> Result<Committed> {
     let mut transaction = repository.begin(branch).await?;
     for table in tables {
-        append(repository, &mut transaction, &path(table), fixtures::numbered(ids.clone())).await?;
+        append(
+            repository,
+            &mut transaction,
+            &path(table),
+            fixtures::numbered(ids.clone()),
+        )
+        .await?;
     }
     committed(transaction.commit().await)
 }
@@ -116,7 +139,11 @@ pub(crate) fn committed(outcome: Result<CommitOutcome>) -> Result<Committed> {
         CommitOutcome::Committed(committed) => Ok(committed),
         CommitOutcome::Unchanged(_) => Err(Error::internal("nothing was staged")),
         CommitOutcome::Conflicted(conflicted) => {
-            let why: Vec<_> = conflicted.conflicts.iter().map(ToString::to_string).collect();
+            let why: Vec<_> = conflicted
+                .conflicts
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             Err(Error::conflict(why.join("; ")))
         }
     }

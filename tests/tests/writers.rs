@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
 use udr_core::ErrorKind;
+use udr_core::Repository;
 use udr_core::env::Env;
 use udr_core::name::RefName;
-use udr_core::Repository;
 use udr_core::store::{Store, StoreOptions};
 use udr_testkit::fixtures::{self, row};
 
@@ -22,7 +22,9 @@ const COMMITS: i64 = 50;
 /// One of the processes; a test that passes at once unless it was asked to write.
 #[tokio::test]
 async fn writer_process() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let Ok(folder) = std::env::var(FOLDER) else {
+        return;
+    };
     let table = std::env::var(TABLE).unwrap();
     let writer: i64 = std::env::var(WRITER).unwrap().parse().unwrap();
     let store = Store::open(&folder, &StoreOptions::default()).unwrap();
@@ -38,7 +40,10 @@ async fn writer_process() {
                 Err(e) => panic!("{e:?}"),
             }
         };
-        println!("\nacknowledged {} {}", committed.version, committed.attempts);
+        println!(
+            "\nacknowledged {} {}",
+            committed.version, committed.attempts
+        );
     }
 }
 
@@ -56,7 +61,12 @@ async fn race(tables: &[&str]) {
     let children: Vec<_> = (0..PROCESSES)
         .map(|writer| {
             Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "writers::writer_process", "--nocapture", "--test-threads=1"])
+                .args([
+                    "--exact",
+                    "writers::writer_process",
+                    "--nocapture",
+                    "--test-threads=1",
+                ])
                 .envs([(FOLDER, folder), (TABLE, table_of(writer))])
                 .env(WRITER, writer.to_string())
                 .stdout(Stdio::piped())
@@ -70,18 +80,34 @@ async fn race(tables: &[&str]) {
     for child in children {
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         restarts += text.lines().filter(|l| l.starts_with("again ")).count();
         for line in text.lines().filter_map(|l| l.strip_prefix("acknowledged ")) {
             let (version, tried) = line.split_once(' ').unwrap();
-            assert!(versions.insert(version.parse::<u64>().unwrap()), "{version} twice");
+            assert!(
+                versions.insert(version.parse::<u64>().unwrap()),
+                "{version} twice"
+            );
             attempts += tried.parse::<u64>().unwrap();
         }
     }
-    println!("{} commits, {attempts} attempts, {restarts} started again", versions.len());
+    println!(
+        "{} commits, {attempts} attempts, {restarts} started again",
+        versions.len()
+    );
     let commits = (PROCESSES * COMMITS).unsigned_abs();
-    assert_eq!(versions, (first + 1..=first + commits).collect::<BTreeSet<_>>());
-    assert_eq!(repository.head(&main).await.unwrap().version().unwrap().0, first + commits);
+    assert_eq!(
+        versions,
+        (first + 1..=first + commits).collect::<BTreeSet<_>>()
+    );
+    assert_eq!(
+        repository.head(&main).await.unwrap().version().unwrap().0,
+        first + commits
+    );
     for (i, table) in tables.iter().enumerate() {
         let mine = (0..PROCESSES)
             .filter(|w| usize::try_from(*w).unwrap() % tables.len() == i)

@@ -24,7 +24,10 @@ pub struct Catalog {
 impl Catalog {
     /// Every table with its rows.
     pub fn tables(&self) -> BTreeMap<&str, &Rows> {
-        self.names.iter().filter_map(|(n, id)| Some((n.as_str(), self.rows.get(id)?))).collect()
+        self.names
+            .iter()
+            .filter_map(|(n, id)| Some((n.as_str(), self.rows.get(id)?)))
+            .collect()
     }
 
     fn find(&self, name: &str) -> Result<Id, Refusal> {
@@ -32,7 +35,11 @@ impl Catalog {
     }
 
     fn free(&self, name: &str) -> Result<(), Refusal> {
-        if self.names.contains_key(name) { Err(Refusal::AlreadyExists) } else { Ok(()) }
+        if self.names.contains_key(name) {
+            Err(Refusal::AlreadyExists)
+        } else {
+            Ok(())
+        }
     }
 
     fn name_of(&self, id: Id) -> Result<String, Refusal> {
@@ -172,7 +179,9 @@ struct Branch {
 
 impl Branch {
     fn head(&self) -> (u64, CommitId) {
-        self.log.last_key_value().map_or((0, 0), |(version, commit)| (*version, *commit))
+        self.log
+            .last_key_value()
+            .map_or((0, 0), |(version, commit)| (*version, *commit))
     }
 }
 
@@ -205,9 +214,16 @@ impl Default for Model {
 impl Model {
     /// A new repository: branch `main` at version 0, without tables.
     pub fn new() -> Self {
-        let first =
-            Commit { parent: None, catalog: Arc::default(), touched: BTreeSet::new() };
-        let main = Branch { exists: true, started_at: 0, log: BTreeMap::from([(0, 0)]) };
+        let first = Commit {
+            parent: None,
+            catalog: Arc::default(),
+            touched: BTreeSet::new(),
+        };
+        let main = Branch {
+            exists: true,
+            started_at: 0,
+            log: BTreeMap::from([(0, 0)]),
+        };
         Self {
             commits: vec![first],
             branches: BTreeMap::from([("main".to_owned(), main)]),
@@ -218,22 +234,33 @@ impl Model {
     }
 
     fn branch(&self, name: &str) -> Result<&Branch, Refusal> {
-        self.branches.get(name).filter(|b| b.exists).ok_or(Refusal::NotFound)
+        self.branches
+            .get(name)
+            .filter(|b| b.exists)
+            .ok_or(Refusal::NotFound)
     }
 
     /// The branches, each with all versions that can be read on it.
     pub fn branches(&self) -> BTreeMap<&str, BTreeMap<u64, &Catalog>> {
         let shown = |b: &Branch| {
-            b.log.iter().map(|(v, c)| (*v, self.commits[*c].catalog.as_ref())).collect()
+            b.log
+                .iter()
+                .map(|(v, c)| (*v, self.commits[*c].catalog.as_ref()))
+                .collect()
         };
         let existing = self.branches.iter().filter(|(_, b)| b.exists);
-        existing.map(|(name, b)| (name.as_str(), shown(b))).collect()
+        existing
+            .map(|(name, b)| (name.as_str(), shown(b)))
+            .collect()
     }
 
     /// The tags.
     pub fn tags(&self) -> BTreeMap<&str, &Catalog> {
         let shown = |c: &CommitId| self.commits[*c].catalog.as_ref();
-        self.tags.iter().map(|(name, commit)| (name.as_str(), shown(commit))).collect()
+        self.tags
+            .iter()
+            .map(|(name, commit)| (name.as_str(), shown(commit)))
+            .collect()
     }
 
     /// What an open transaction of a session sees.
@@ -244,7 +271,10 @@ impl Model {
     /// The savepoints of an open transaction, oldest first.
     pub fn savepoints(&self, session: usize) -> Vec<&str> {
         let open = self.transactions.get(&session);
-        open.iter().flat_map(|t| &t.savepoints).map(|(name, ..)| name.as_str()).collect()
+        open.iter()
+            .flat_map(|t| &t.savepoints)
+            .map(|(name, ..)| name.as_str())
+            .collect()
     }
 
     /// Opens a transaction.
@@ -273,7 +303,10 @@ impl Model {
     ///
     /// A name is missing or taken, as the transaction sees it; nothing is staged then.
     pub fn change(&mut self, session: usize, change: &Change) -> Answer {
-        let transaction = self.transactions.get_mut(&session).ok_or(Refusal::NotFound)?;
+        let transaction = self
+            .transactions
+            .get_mut(&session)
+            .ok_or(Refusal::NotFound)?;
         let step = match change {
             Change::Create(name) => Step::Create(self.next_id, name.clone()),
             Change::Append(name, rows) => Step::Append(transaction.own.find(name)?, rows.clone()),
@@ -290,9 +323,20 @@ impl Model {
     }
 
     /// Marks a point to come back to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Answer`] says.
     pub fn savepoint(&mut self, session: usize, name: &str) -> Answer {
-        let transaction = self.transactions.get_mut(&session).ok_or(Refusal::NotFound)?;
-        let point = (name.to_owned(), transaction.steps.len(), transaction.own.clone());
+        let transaction = self
+            .transactions
+            .get_mut(&session)
+            .ok_or(Refusal::NotFound)?;
+        let point = (
+            name.to_owned(),
+            transaction.steps.len(),
+            transaction.own.clone(),
+        );
         transaction.savepoints.push(point);
         Ok(Done::Quietly)
     }
@@ -303,7 +347,10 @@ impl Model {
     ///
     /// There is none of that name.
     pub fn rollback_to(&mut self, session: usize, name: &str) -> Answer {
-        let transaction = self.transactions.get_mut(&session).ok_or(Refusal::NotFound)?;
+        let transaction = self
+            .transactions
+            .get_mut(&session)
+            .ok_or(Refusal::NotFound)?;
         let at = transaction.savepoints.iter().rposition(|(n, ..)| n == name);
         let at = at.ok_or(Refusal::NotFound)?;
         transaction.savepoints.truncate(at + 1);
@@ -319,15 +366,26 @@ impl Model {
     ///
     /// There is none of that name.
     pub fn release(&mut self, session: usize, name: &str) -> Answer {
-        let transaction = self.transactions.get_mut(&session).ok_or(Refusal::NotFound)?;
+        let transaction = self
+            .transactions
+            .get_mut(&session)
+            .ok_or(Refusal::NotFound)?;
         let at = transaction.savepoints.iter().rposition(|(n, ..)| n == name);
-        transaction.savepoints.truncate(at.ok_or(Refusal::NotFound)?);
+        transaction
+            .savepoints
+            .truncate(at.ok_or(Refusal::NotFound)?);
         Ok(Done::Quietly)
     }
 
     /// Gives up an open transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`Answer`] says.
     pub fn rollback(&mut self, session: usize) -> Answer {
-        self.transactions.remove(&session).ok_or(Refusal::NotFound)?;
+        self.transactions
+            .remove(&session)
+            .ok_or(Refusal::NotFound)?;
         Ok(Done::Quietly)
     }
 
@@ -337,7 +395,10 @@ impl Model {
     ///
     /// A conflict with what was published since it was opened; its branch is gone.
     pub fn commit(&mut self, session: usize) -> Answer {
-        let transaction = self.transactions.remove(&session).ok_or(Refusal::NotFound)?;
+        let transaction = self
+            .transactions
+            .remove(&session)
+            .ok_or(Refusal::NotFound)?;
         if transaction.steps.is_empty() {
             return Ok(Done::Quietly);
         }
@@ -349,7 +410,9 @@ impl Model {
         let ours: Vec<_> = transaction.steps.iter().map(Step::touch).collect();
         let theirs = self.touched_since(transaction.base, head);
         let clash = |(id, ours): &(Id, Touch)| {
-            theirs.iter().any(|(other, theirs)| id == other && !compatible(*ours, *theirs))
+            theirs
+                .iter()
+                .any(|(other, theirs)| id == other && !compatible(*ours, *theirs))
         };
         if ours.iter().any(clash) {
             return Err(Refusal::Conflict);
@@ -361,7 +424,11 @@ impl Model {
         }
         let touched = net(&transaction.steps, &before);
         let commit = self.commits.len();
-        self.commits.push(Commit { parent: Some(head), catalog: Arc::new(catalog), touched });
+        self.commits.push(Commit {
+            parent: Some(head),
+            catalog: Arc::new(catalog),
+            touched,
+        });
         Ok(self.publish(&transaction.branch, version + 1, commit))
     }
 
@@ -405,7 +472,11 @@ impl Model {
     pub fn create_branch(&mut self, name: &str, from: &str, version: u64) -> Answer {
         let origin = self.branch(from)?;
         let commit = *origin.log.get(&version).ok_or(Refusal::NotFound)?;
-        let inherited = origin.log.range(..=version).map(|(v, c)| (*v, *c)).collect();
+        let inherited = origin
+            .log
+            .range(..=version)
+            .map(|(v, c)| (*v, *c))
+            .collect();
         let old = self.branches.get(name);
         if old.is_some_and(|b| b.exists) {
             return Err(Refusal::AlreadyExists);
@@ -414,7 +485,11 @@ impl Model {
         let started_at = old.map_or(version, |b| b.head().0 + 2);
         let mut log: BTreeMap<u64, CommitId> = inherited;
         log.insert(started_at, commit);
-        let branch = Branch { exists: true, started_at, log };
+        let branch = Branch {
+            exists: true,
+            started_at,
+            log,
+        };
         self.branches.insert(name.to_owned(), branch);
         Ok(Done::Published(started_at))
     }
@@ -438,7 +513,11 @@ impl Model {
     ///
     /// The name is taken; there is no such version.
     pub fn create_tag(&mut self, name: &str, from: &str, version: u64) -> Answer {
-        let commit = *self.branch(from)?.log.get(&version).ok_or(Refusal::NotFound)?;
+        let commit = *self
+            .branch(from)?
+            .log
+            .get(&version)
+            .ok_or(Refusal::NotFound)?;
         if self.tags.contains_key(name) {
             return Err(Refusal::AlreadyExists);
         }
@@ -477,8 +556,11 @@ impl Model {
 /// What remains of what was done to each table, once it is all done.
 fn net(steps: &[Step], before: &Catalog) -> BTreeSet<(Id, Touch)> {
     let all: BTreeSet<_> = steps.iter().map(Step::touch).collect();
-    let gone: BTreeSet<_> =
-        all.iter().filter(|(_, t)| *t == Touch::Drop).map(|(id, _)| *id).collect();
+    let gone: BTreeSet<_> = all
+        .iter()
+        .filter(|(_, t)| *t == Touch::Drop)
+        .map(|(id, _)| *id)
+        .collect();
     all.into_iter()
         .filter(|(id, touch)| match touch {
             // A table that came and went was never there.
@@ -510,7 +592,10 @@ mod tests {
         staged(&mut model, 1, &[Change::Append(t(), vec![row(1)])]);
         assert_eq!(model.commit(0), Ok(Done::Published(2)));
         assert_eq!(model.commit(1), Ok(Done::Published(3)));
-        assert_eq!(model.branches()["main"][&3].tables()["t"], &Rows::from([(row(1), 2)]));
+        assert_eq!(
+            model.branches()["main"][&3].tables()["t"],
+            &Rows::from([(row(1), 2)])
+        );
         staged(&mut model, 0, &[Change::Overwrite(t(), vec![])]);
         staged(&mut model, 1, &[Change::Append(t(), vec![row(2)])]);
         assert_eq!(model.commit(1), Ok(Done::Published(4)));
@@ -526,6 +611,9 @@ mod tests {
         assert_eq!(model.fast_forward("dev", "main"), Ok(Done::Quietly));
         assert_eq!(model.fast_forward("main", "dev"), Ok(Done::Published(1)));
         model.drop_branch("dev").unwrap();
-        assert_eq!(model.create_branch("dev", "main", 1), Ok(Done::Published(3)));
+        assert_eq!(
+            model.create_branch("dev", "main", 1),
+            Ok(Done::Published(3))
+        );
     }
 }

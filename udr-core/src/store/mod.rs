@@ -1,0 +1,214 @@
+//! All traffic with the object store.
+//!
+//! In: typed references, names and bytes. Out: bytes that are what their reference says, and
+//! writes that are durable when they return (invariants 1 and 8). Called by every layer above;
+//! the only place that names `object_store` or a path.
+
+mod cache;
+mod failure;
+mod layout;
+mod local;
+mod location;
+mod objects;
+mod probe;
+mod readback;
+mod records;
+mod retry;
+mod staged;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ListResult, ObjectStore};
+
+use crate::env::Env;
+use crate::error::{Error, Result};
+
+pub use local::local_object_store;
+pub use readback::Created;
+pub use retry::RetryPolicy;
+pub use staged::StagedFile;
+
+use cache::ObjectCache;
+use layout::Layout;
+use local::LocalStore;
+
+/// The default of [`StoreOptions::cache_bytes`].
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// Whether writes to local disk survive a power cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Every write is on disk before it is answered.
+    #[default]
+    Full,
+    /// Nothing is synced; for tests and scratch.
+    None,
+}
+
+/// What kind of ref a record belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RefKind {
+    /// A ref that moves.
+    Branch,
+    /// A ref that does not.
+    Tag,
+}
+
+impl RefKind {
+    /// What a person calls it.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Branch => "branch",
+            Self::Tag => "tag",
+        }
+    }
+}
+
+/// How a store is used.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// Whether local writes survive a power cut.
+    pub durability: Durability,
+    /// How many bytes of metadata objects are kept in memory; 0 for none.
+    pub cache_bytes: u64,
+    /// How failed calls are repeated.
+    pub retry: RetryPolicy,
+    /// Options of the remote store, such as `endpoint`, `region` or `allow_http`, as
+    /// `object_store` spells them; they go before the environment's.
+    pub options: Vec<(String, String)>,
+    /// Where pauses between attempts get their randomness.
+    pub env: Env,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            cache_bytes: CACHE_BYTES,
+            retry: RetryPolicy::default(),
+            options: Vec::new(),
+            env: Env::system(),
+        }
+    }
+}
+
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values of options can be secrets.
+        let options = self.options.iter().map(|(key, _)| key).collect::<Vec<_>>();
+        f.debug_struct("StoreOptions")
+            .field("durability", &self.durability)
+            .field("cache_bytes", &self.cache_bytes)
+            .field("retry", &self.retry)
+            .field("options", &options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The store of one repository; clones share it.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    backend: Arc<dyn ObjectStore>,
+    /// The backend again, if it is our own on local disk.
+    local: Option<Arc<LocalStore>>,
+    layout: Layout,
+    location: String,
+    cache: ObjectCache,
+    retry: RetryPolicy,
+    env: Env,
+}
+
+impl Store {
+    /// A store in memory, empty.
+    pub fn memory() -> Self {
+        let opened = location::Opened {
+            backend: Arc::new(InMemory::new()),
+            local: None,
+            prefix: Path::default(),
+            location: "memory://".to_owned(),
+        };
+        Self::new(opened, &StoreOptions::default())
+    }
+
+    /// The store at `location`: the path of a folder, or a `file://`, `memory://`, `s3://`,
+    /// `gs://` or `az://` URL. Touches nothing; a folder is made by the first write.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the location or an option is wrong or the location holds credentials,
+    /// `Unsupported` if there is no store for it.
+    pub fn open(location: &str, options: &StoreOptions) -> Result<Self> {
+        Ok(Self::new(location::open(location, options)?, options))
+    }
+
+    /// A store in somebody's object store, below `prefix`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if `prefix` is not a path.
+    pub fn wrap(
+        backend: Arc<dyn ObjectStore>,
+        prefix: &str,
+        options: &StoreOptions,
+    ) -> Result<Self> {
+        let prefix = Path::parse(prefix).map_err(|e| {
+            Error::invalid("not a path")
+                .with("prefix", prefix)
+                .with_source(e)
+        })?;
+        let location = failure::redact(&format!("{backend}/{prefix}"));
+        Ok(Self::new(
+            location::Opened {
+                backend,
+                local: None,
+                prefix,
+                location,
+            },
+            options,
+        ))
+    }
+
+    fn new(opened: location::Opened, options: &StoreOptions) -> Self {
+        let inner = Inner {
+            backend: opened.backend,
+            local: opened.local,
+            layout: Layout::new(opened.prefix),
+            location: opened.location,
+            cache: ObjectCache::new(options.cache_bytes),
+            retry: options.retry,
+            env: options.env.clone(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// What the store was opened as, without secrets.
+    pub fn location(&self) -> &str {
+        &self.inner.location
+    }
+
+    /// What is directly below `folder`.
+    async fn list_level(&self, folder: &Path) -> Result<ListResult> {
+        let list = || self.inner.backend.list_with_delimiter(Some(folder));
+        let listed = self.inner.retry.run(&self.inner.env, list).await;
+        listed.map_err(|error| failure::explain(&error, folder))
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("location", &self.inner.location)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,167 @@
+//! The records of refs, the hints beside them, and `udr.json`.
+//!
+//! In: names, versions, bytes. Out: whose record is there, and what is in it. Called by `refs` and
+//! `repository`. Nothing here is cached: these are the only names whose bytes can appear later.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use object_store::ObjectStoreExt as _;
+
+use crate::error::Result;
+use crate::id::Version;
+use crate::name::RefName;
+
+use super::layout::Layout;
+use super::readback::Created;
+use super::{RefKind, Store, failure};
+
+impl Store {
+    /// Stores record `version` of a ref if there is none; durable when it returns.
+    ///
+    /// `bytes` must differ from those of any other attempt to make this record, which the
+    /// transaction id in them sees to: equal bytes count as this attempt's own.
+    ///
+    /// # Errors
+    ///
+    /// `Indeterminate` if it cannot be found out whether the record is there, `Unavailable` only
+    /// if nothing can have been stored, `Unsupported` if the store has no conditional writes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the outcome unknown; calling it again with the same bytes finds
+    /// out.
+    pub async fn create_record(
+        &self,
+        kind: RefKind,
+        name: &RefName,
+        version: Version,
+        bytes: Bytes,
+    ) -> Result<Created> {
+        self.create(&self.inner.layout.record(kind, name, version), bytes)
+            .await
+    }
+
+    /// Record `version` of a ref, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if it is larger than a record may be; `Unavailable`.
+    pub async fn get_record(
+        &self,
+        kind: RefKind,
+        name: &RefName,
+        version: Version,
+    ) -> Result<Option<Bytes>> {
+        self.read_small(&self.inner.layout.record(kind, name, version))
+            .await
+    }
+
+    /// Notes that a ref has record `version`, for whoever looks for its head next. May be lost.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`; nobody relies on a hint, so it can be ignored.
+    pub async fn put_hint(&self, kind: RefKind, name: &RefName, version: Version) -> Result<()> {
+        let path = self.inner.layout.hint(kind, name);
+        let hint = Bytes::from(version.to_string());
+        let put = match &self.inner.local {
+            Some(local) => local.put_unsynced(&path, hint).await,
+            None => self.inner.backend.put(&path, hint.into()).await.map(drop),
+        };
+        put.map_err(|error| failure::explain_write(&error, &path))
+    }
+
+    /// A version that a ref has reached, if anybody noted one. A damaged hint is none.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`.
+    pub async fn get_hint(&self, kind: RefKind, name: &RefName) -> Result<Option<Version>> {
+        let path = self.inner.layout.hint(kind, name);
+        let read = || self.read_capped(&path, HINT_BYTES_MAX);
+        match self.inner.retry.run(&self.inner.env, read).await {
+            Ok(bytes) => Ok(bytes.and_then(|bytes| parse_hint(&bytes))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failure::explain(&error, &path)),
+        }
+    }
+
+    /// The last record of a ref, by listing all of them; for when there is no hint.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`.
+    pub async fn last_record(&self, kind: RefKind, name: &RefName) -> Result<Option<Version>> {
+        Ok(self.list_records(kind, name).await?.pop())
+    }
+
+    /// The versions of all records of a ref, in order.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`.
+    pub async fn list_records(&self, kind: RefKind, name: &RefName) -> Result<Vec<Version>> {
+        let records = self
+            .list_level(&self.inner.layout.ref_folder(kind, name))
+            .await?
+            .objects;
+        let versions = records
+            .iter()
+            .filter_map(|meta| Layout::version_of(&meta.location));
+        let mut versions = versions.collect::<Vec<_>>();
+        versions.sort_unstable();
+        Ok(versions)
+    }
+
+    /// The refs that have records, by their folded names, in order.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`.
+    pub async fn list_refs(&self, kind: RefKind) -> Result<Vec<RefName>> {
+        let folder = self.inner.layout.refs(kind);
+        let list = || async {
+            let mut found = BTreeSet::new();
+            let mut listed = self.inner.backend.list(Some(&folder));
+            while let Some(meta) = listed.try_next().await? {
+                found.extend(self.inner.layout.ref_of(kind, &meta.location));
+            }
+            Ok(found)
+        };
+        let found = self.inner.retry.run(&self.inner.env, list).await;
+        let found = found.map_err(|error| failure::explain(&error, &folder))?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// Stores `udr.json` if there is none; durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::create_record`].
+    pub async fn create_repository(&self, bytes: Bytes) -> Result<Created> {
+        self.create(&self.inner.layout.repository(), bytes).await
+    }
+
+    /// What is in `udr.json`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if it is larger than it may be; `Unavailable`.
+    pub async fn get_repository(&self) -> Result<Option<Bytes>> {
+        self.read_small(&self.inner.layout.repository()).await
+    }
+}
+
+/// The most bytes of a hint.
+const HINT_BYTES_MAX: u64 = 64;
+
+fn parse_hint(bytes: &[u8]) -> Option<Version> {
+    std::str::from_utf8(bytes)
+        .ok()?
+        .parse()
+        .ok()
+        .map(Version)
+        .filter(|v| *v <= Version::MAX)
+}
