@@ -5,6 +5,7 @@
 //! version of every branch and every tag is read, from a cold handle, and `fsck` runs.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
@@ -91,13 +92,44 @@ fn some_rows() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::vec((0i64..5).prop_map(row), 0..4)
 }
 
-fn change() -> impl Strategy<Value = Change> {
+/// A change whose tables mostly are where it looks for them.
+fn change(state: Option<&Catalog>) -> BoxedStrategy<Change> {
+    let known = state.map_or_else(Vec::new, |state| {
+        state.tables().into_keys().map(str::to_owned).collect()
+    });
+    let table = if known.is_empty() {
+        one_of(&TABLES).boxed()
+    } else {
+        prop_oneof![9 => select(known), 1 => one_of(&TABLES)].boxed()
+    };
     prop_oneof![
-        3 => one_of(&TABLES).prop_map(Change::Create),
-        8 => (one_of(&TABLES), some_rows()).prop_map(|(t, rows)| Change::Append(t, rows)),
-        2 => (one_of(&TABLES), some_rows()).prop_map(|(t, rows)| Change::Overwrite(t, rows)),
-        2 => (one_of(&TABLES), one_of(&TABLES)).prop_map(|(a, b)| Change::Rename(a, b)),
-        1 => one_of(&TABLES).prop_map(Change::Drop),
+        2 => one_of(&TABLES).prop_map(Change::Create),
+        8 => (table.clone(), some_rows()).prop_map(|(t, rows)| Change::Append(t, rows)),
+        3 => (table.clone(), some_rows()).prop_map(|(t, rows)| Change::Overwrite(t, rows)),
+        3 => (table.clone(), one_of(&TABLES)).prop_map(|(a, b)| Change::Rename(a, b)),
+        1 => table.prop_map(Change::Drop),
+    ]
+    .boxed()
+}
+
+/// Mostly a branch that exists, and mostly the same one, so that sessions meet.
+fn branch(model: &Model) -> BoxedStrategy<String> {
+    let known: Vec<_> = model.branches().into_keys().map(str::to_owned).collect();
+    prop_oneof![
+        6 => Just("main".to_owned()),
+        3 => select(known),
+        1 => one_of(&BRANCHES),
+    ]
+    .boxed()
+}
+
+/// What every history starts with, so that short ones get somewhere.
+fn beginning() -> Vec<Step> {
+    let main = || "main".to_owned();
+    vec![
+        Step::Auto(main(), Change::Create("a".to_owned())),
+        Step::Auto(main(), Change::Create("b".to_owned())),
+        Step::Auto(main(), Change::Append("a".to_owned(), vec![row(0), row(1)])),
     ]
 }
 
@@ -115,11 +147,12 @@ impl ReferenceStateMachine for Reference {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Expected> {
-        Just(Expected {
-            model: Model::new(),
-            answer: Ok(Done::Quietly),
-        })
-        .boxed()
+        let mut model = Model::new();
+        for step in beginning() {
+            step.apply(&mut model).unwrap();
+        }
+        let answer = Ok(Done::Quietly);
+        Just(Expected { model, answer }).boxed()
     }
 
     fn transitions(state: &Expected) -> BoxedStrategy<Step> {
@@ -131,11 +164,13 @@ impl ReferenceStateMachine for Reference {
             .collect();
         let version = select(versions);
         let session = 0..SESSIONS;
+        let branches = state.model.branches();
+        let main = branches["main"].values().next_back().copied();
         let in_session = |session: usize| state.model.staged(session).is_some();
         let mut options: Vec<(u32, BoxedStrategy<Step>)> = vec![
             (
                 6,
-                (one_of(&BRANCHES), change())
+                (branch(&state.model), change(main))
                     .prop_map(|(b, c)| Step::Auto(b, c))
                     .boxed(),
             ),
@@ -160,7 +195,7 @@ impl ReferenceStateMachine for Reference {
             (1, one_of(&TAGS).prop_map(Step::DropTag).boxed()),
             (
                 2,
-                (one_of(&BRANCHES), one_of(&BRANCHES))
+                (branch(&state.model), branch(&state.model))
                     .prop_map(|(a, b)| Step::FastForward(a, b))
                     .boxed(),
             ),
@@ -171,7 +206,9 @@ impl ReferenceStateMachine for Reference {
                 options.extend([
                     (
                         6,
-                        change().prop_map(move |c| Step::Change(session, c)).boxed(),
+                        change(state.model.staged(session))
+                            .prop_map(move |c| Step::Change(session, c))
+                            .boxed(),
                     ),
                     (
                         1,
@@ -195,7 +232,7 @@ impl ReferenceStateMachine for Reference {
                     (1, Just(Step::Rollback(session)).boxed()),
                 ]);
             } else {
-                let begin = one_of(&BRANCHES).prop_map(move |b| Step::Begin(session, b));
+                let begin = branch(&state.model).prop_map(move |b| Step::Begin(session, b));
                 options.push((4, begin.boxed()));
             }
         }
@@ -229,7 +266,7 @@ impl ReferenceStateMachine for Reference {
 
 /// The real repository.
 struct Real {
-    runtime: tokio::runtime::Runtime,
+    runtime: Rc<tokio::runtime::Runtime>,
     inner: Arc<InMemory>,
     repository: Repository,
     transactions: BTreeMap<usize, Transaction>,
@@ -392,16 +429,21 @@ impl StateMachineTest for Repositories {
             .unwrap();
         let inner = Arc::new(InMemory::new());
         let repository = runtime.block_on(create(inner.clone()));
-        Real {
-            runtime,
+        let mut real = Real {
+            runtime: Rc::new(runtime),
             inner,
             repository,
             transactions: BTreeMap::new(),
+        };
+        let runtime = Rc::clone(&real.runtime);
+        for step in beginning() {
+            runtime.block_on(real.step(&step)).unwrap();
         }
+        real
     }
 
     fn apply(mut real: Real, expected: &Expected, step: Step) -> Real {
-        let runtime = real.runtime.handle().clone();
+        let runtime = Rc::clone(&real.runtime);
         let answer = runtime.block_on(real.step(&step));
         if let Err(e) = &answer {
             drop(real.transactions.remove(&THIRD));
@@ -472,14 +514,19 @@ impl StateMachineTest for Repositories {
     }
 }
 
+/// How many histories are tried: enough for every run, or as many as `UDR_TEST_CASES` says.
+fn cases() -> u32 {
+    std::env::var("UDR_TEST_CASES").map_or(100, |cases| cases.parse().unwrap())
+}
+
 prop_state_machine! {
     #![proptest_config(ProptestConfig {
-        cases: 48,
-        max_shrink_iters: 2_000,
+        cases: cases(),
+        max_shrink_time: 20_000,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
     #[test]
-    fn a_repository_is_what_the_model_says(sequential 1..40 => Repositories);
+    fn a_repository_is_what_the_model_says(sequential 1..50 => Repositories);
 }

@@ -316,6 +316,9 @@ impl Model {
             Change::Rename(from, to) => Step::Rename(transaction.own.find(from)?, to.clone()),
             Change::Drop(name) => Step::Drop(transaction.own.find(name)?),
         };
+        if matches!(&step, Step::Append(_, rows) if rows.is_empty()) {
+            return Ok(Done::Quietly);
+        }
         transaction.own.apply(&step)?;
         transaction.steps.push(step);
         self.next_id += 1;
@@ -472,18 +475,18 @@ impl Model {
     pub fn create_branch(&mut self, name: &str, from: &str, version: u64) -> Answer {
         let origin = self.branch(from)?;
         let commit = *origin.log.get(&version).ok_or(Refusal::NotFound)?;
-        let inherited = origin
-            .log
-            .range(..=version)
-            .map(|(v, c)| (*v, *c))
-            .collect();
         let old = self.branches.get(name);
         if old.is_some_and(|b| b.exists) {
             return Err(Refusal::AlreadyExists);
         }
         // A name that was used before goes on counting: after its last record, which deleted it.
         let started_at = old.map_or(version, |b| b.head().0 + 2);
-        let mut log: BTreeMap<u64, CommitId> = inherited;
+        // Below that it shows what it came from.
+        let inherited = origin
+            .log
+            .range(..=version)
+            .filter(|(v, _)| **v < started_at);
+        let mut log: BTreeMap<u64, CommitId> = inherited.map(|(v, c)| (*v, *c)).collect();
         log.insert(started_at, commit);
         let branch = Branch {
             exists: true,
