@@ -76,7 +76,8 @@ async fn nothing_happens_before_execution_and_then_once() {
     assert_eq!(f.udr("SHOW BRANCHES").await.len(), 1);
     frame.clone().collect().await.unwrap();
     assert_eq!(f.udr("SHOW BRANCHES").await.len(), 2);
-    f.run("EXPLAIN SELECT result FROM udr_call('DROP TABLE t') WHERE result = 'x'").await;
+    f.run("EXPLAIN SELECT result FROM udr_call('DROP TABLE t') WHERE result = 'x'")
+        .await;
     f.run("EXPLAIN SELECT udr_use('dev')").await;
     assert_eq!(f.session.branch().as_str(), "main");
     // Of one batch, a part may be asked for.
