@@ -1,8 +1,8 @@
 //! Single values, as statistics hold them.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray,
-    PrimitiveArray, StringViewArray,
+    Array, ArrayRef, AsArray as _, BinaryViewArray, BooleanArray, Decimal128Array,
+    FixedSizeBinaryArray, PrimitiveArray, StringViewArray,
 };
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Date64Type, Float32Type, Float64Type, Int8Type,
@@ -91,6 +91,10 @@ impl Value {
         })
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm for each type, nothing to tell apart"
+    )]
     /// An array of `data_type` with a row for each value; `None` becomes NULL.
     ///
     /// # Errors

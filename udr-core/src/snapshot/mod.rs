@@ -41,7 +41,7 @@ struct Inner {
 #[derive(Debug, Clone)]
 pub enum Relation {
     /// A table.
-    Table(TableSnapshot),
+    Table(Box<TableSnapshot>),
     /// A view.
     View(View),
 }
@@ -56,12 +56,22 @@ pub enum RelationKind {
 
 impl Snapshot {
     pub(crate) fn new(point: Point, commit: Arc<Commit>, catalog: Catalog) -> Self {
-        Self { inner: Arc::new(Inner { point, commit, catalog }) }
+        Self {
+            inner: Arc::new(Inner {
+                point,
+                commit,
+                catalog,
+            }),
+        }
     }
 
     /// The same point with other staged changes.
     pub(crate) fn with_catalog(&self, catalog: Catalog) -> Self {
-        Self::new(self.inner.point.clone(), Arc::clone(&self.inner.commit), catalog)
+        Self::new(
+            self.inner.point.clone(),
+            Arc::clone(&self.inner.commit),
+            catalog,
+        )
     }
 
     pub(crate) fn catalog(&self) -> &Catalog {
@@ -103,7 +113,10 @@ impl Snapshot {
     /// # Errors
     ///
     /// `Unavailable`, `Corrupt`.
-    #[expect(clippy::unused_async, reason = "where namespaces are kept may come to need I/O")]
+    #[expect(
+        clippy::unused_async,
+        reason = "where namespaces are kept may come to need I/O"
+    )]
     pub async fn namespaces(&self) -> Result<Vec<NamespaceName>> {
         Ok(self.inner.catalog.namespaces())
     }
@@ -133,7 +146,9 @@ impl Snapshot {
         Ok(match catalog.entry(path).await? {
             None => None,
             Some(CatalogEntry::View(view)) => Some(Relation::View(view)),
-            Some(entry) => Some(Relation::Table(catalog.table(path, &entry).await?)),
+            Some(entry) => Some(Relation::Table(Box::new(
+                catalog.table(path, &entry).await?,
+            ))),
         })
     }
 
@@ -145,7 +160,7 @@ impl Snapshot {
     /// `Unavailable`, `Corrupt`.
     pub async fn table(&self, path: &RelationPath) -> Result<TableSnapshot> {
         match self.relation(path).await? {
-            Some(Relation::Table(table)) => Ok(table),
+            Some(Relation::Table(table)) => Ok(*table),
             Some(Relation::View(_)) => Err(Error::invalid("it is a view").with("table", path)),
             None => Err(self.no_such_relation(path).await),
         }
@@ -157,8 +172,13 @@ impl Snapshot {
             return self.no_such_namespace(&path.namespace);
         }
         let error = Error::not_found("no such table or view").with("table", path);
-        let Ok(names) = self.inner.catalog.relations(&path.namespace).await else { return error };
-        match nearest(path.name.as_str(), names.iter().map(|(name, _)| name.as_str())) {
+        let Ok(names) = self.inner.catalog.relations(&path.namespace).await else {
+            return error;
+        };
+        match nearest(
+            path.name.as_str(),
+            names.iter().map(|(name, _)| name.as_str()),
+        ) {
             Some(nearest) => error.with_hint(format!("did you mean `{nearest}`?")),
             None => error,
         }

@@ -162,6 +162,10 @@ impl Store {
     }
 
     /// Starts a data file. Touches nothing until there is much to write.
+    ///
+    /// # Errors
+    ///
+    /// None from the stores here, which fail when written to; one may have to reserve room.
     pub fn stage_data_file(&self, table: TableId, epoch: Epoch) -> Result<StagedFile> {
         let folder = self.inner.layout.data_folder(table, epoch);
         let body = match &self.inner.local {

@@ -15,13 +15,38 @@ use crate::snapshot::{CatalogEntry, Snapshot};
 pub(crate) enum Action {
     CreateNamespace(NamespaceName),
     DropNamespace(NamespaceName),
-    CreateTable { path: RelationPath, id: TableId, schema: Arc<Schema> },
-    Append { path: RelationPath, id: TableId, files: Vec<Arc<DataFile>> },
-    Overwrite { path: RelationPath, id: TableId, files: Vec<Arc<DataFile>> },
-    RenameTable { id: TableId, from: RelationPath, to: RelationPath },
-    DropTable { path: RelationPath, id: TableId },
-    PutView { path: RelationPath, view: View, on_existing: OnExisting },
-    DropView { path: RelationPath },
+    CreateTable {
+        path: RelationPath,
+        id: TableId,
+        schema: Arc<Schema>,
+    },
+    Append {
+        path: RelationPath,
+        id: TableId,
+        files: Vec<Arc<DataFile>>,
+    },
+    Overwrite {
+        path: RelationPath,
+        id: TableId,
+        files: Vec<Arc<DataFile>>,
+    },
+    RenameTable {
+        id: TableId,
+        from: RelationPath,
+        to: RelationPath,
+    },
+    DropTable {
+        path: RelationPath,
+        id: TableId,
+    },
+    PutView {
+        path: RelationPath,
+        view: View,
+        on_existing: OnExisting,
+    },
+    DropView {
+        path: RelationPath,
+    },
 }
 
 impl Action {
@@ -32,26 +57,15 @@ impl Action {
     /// `NotFound`, `AlreadyExists`, `Invalid`; `overlay` is then to be thrown away.
     pub(crate) async fn apply(&self, snapshot: &Snapshot, overlay: &mut Overlay) -> Result<()> {
         match self {
-            Self::CreateNamespace(name) => {
-                if snapshot.catalog().has_namespace(name) {
-                    return Err(Error::already_exists("the namespace exists already")
-                        .with("namespace", name));
-                }
-                overlay.namespaces.insert(name.clone(), true);
-            }
-            Self::DropNamespace(name) => {
-                if !snapshot.relations(name).await?.is_empty() {
-                    return Err(Error::invalid("the namespace is not empty")
-                        .with("namespace", name)
-                        .with_hint("drop its tables and views first"));
-                }
-                overlay.namespaces.insert(name.clone(), false);
-            }
+            Self::CreateNamespace(name) => create_namespace(snapshot, overlay, name)?,
+            Self::DropNamespace(name) => drop_namespace(snapshot, overlay, name).await?,
             Self::CreateTable { path, id, schema } => {
                 free(snapshot, path).await?;
                 let created = StagedTable::created(path.clone(), Arc::clone(schema));
                 overlay.tables.insert(*id, created);
-                overlay.relations.insert(path.clone(), Some(StagedRelation::Table(*id)));
+                overlay
+                    .relations
+                    .insert(path.clone(), Some(StagedRelation::Table(*id)));
             }
             Self::Append { path, id, files } => {
                 let mut table = table(snapshot, path, *id).await?;
@@ -70,7 +84,9 @@ impl Action {
                 table.path = Some(to.clone());
                 overlay.tables.insert(*id, table);
                 overlay.relations.insert(from.clone(), None);
-                overlay.relations.insert(to.clone(), Some(StagedRelation::Table(*id)));
+                overlay
+                    .relations
+                    .insert(to.clone(), Some(StagedRelation::Table(*id)));
             }
             Self::DropTable { path, id } => {
                 let mut table = table(snapshot, path, *id).await?;
@@ -83,7 +99,11 @@ impl Action {
                     overlay.tables.remove(id);
                 }
             }
-            Self::PutView { path, view, on_existing } => {
+            Self::PutView {
+                path,
+                view,
+                on_existing,
+            } => {
                 match snapshot.catalog().entry(path).await? {
                     Some(CatalogEntry::View(_)) if *on_existing == OnExisting::Replace => {}
                     _ => free(snapshot, path).await?,
@@ -91,17 +111,50 @@ impl Action {
                 let staged = StagedRelation::View(view.clone());
                 overlay.relations.insert(path.clone(), Some(staged));
             }
-            Self::DropView { path } => match snapshot.catalog().entry(path).await? {
-                Some(CatalogEntry::View(_)) => {
-                    overlay.relations.insert(path.clone(), None);
-                }
-                Some(_) => {
-                    return Err(Error::invalid("it is a table, not a view").with("name", path));
-                }
-                None => return Err(snapshot.no_such_relation(path).await),
-            },
+            Self::DropView { path } => drop_view(snapshot, overlay, path).await?,
         }
         Ok(())
+    }
+}
+
+fn create_namespace(
+    snapshot: &Snapshot,
+    overlay: &mut Overlay,
+    name: &NamespaceName,
+) -> Result<()> {
+    if snapshot.catalog().has_namespace(name) {
+        return Err(Error::already_exists("the namespace exists already").with("namespace", name));
+    }
+    overlay.namespaces.insert(name.clone(), true);
+    Ok(())
+}
+
+async fn drop_namespace(
+    snapshot: &Snapshot,
+    overlay: &mut Overlay,
+    name: &NamespaceName,
+) -> Result<()> {
+    if !snapshot.relations(name).await?.is_empty() {
+        return Err(Error::invalid("the namespace is not empty")
+            .with("namespace", name)
+            .with_hint("drop its tables and views first"));
+    }
+    if snapshot.catalog().root().namespaces.contains_key(name) {
+        overlay.namespaces.insert(name.clone(), false);
+    } else {
+        overlay.namespaces.remove(name);
+    }
+    Ok(())
+}
+
+async fn drop_view(snapshot: &Snapshot, overlay: &mut Overlay, path: &RelationPath) -> Result<()> {
+    match snapshot.catalog().entry(path).await? {
+        Some(CatalogEntry::View(_)) => {
+            overlay.relations.insert(path.clone(), None);
+            Ok(())
+        }
+        Some(_) => Err(Error::invalid("it is a table, not a view").with("name", path)),
+        None => Err(snapshot.no_such_relation(path).await),
     }
 }
 

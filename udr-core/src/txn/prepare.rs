@@ -47,75 +47,109 @@ impl Prepared {
     }
 }
 
-/// Puts the objects of a commit together; reads only manifests and pages that change.
-pub(super) async fn prepare(
-    context: &Context,
-    base: &Snapshot,
-    overlay: &Overlay,
-    about: &About,
-    transaction: TransactionId,
-    epoch: Epoch,
-    at: Micros,
-) -> Result<Prepared> {
-    let parent = base.point().commit;
-    let sequence = parent.sequence + 1;
-    let mut objects = Vec::new();
-    let mut states = Vec::new();
-    let mut renamed = Renamed::new();
-    let mut changes = namespace_changes(overlay);
-    for (id, table) in &overlay.tables {
-        changes.push(Change::Table(table_change(*id, table)?));
-        let Some(path) = &table.path else { continue };
-        let state = match &table.base {
-            Some(base) if !table.has_changes() => base.object,
-            _ => {
-                let state = state(context, *id, table, epoch, sequence, &mut objects).await?;
-                let bytes = encode(&state)?;
-                let reference = ObjectRef::of(epoch, &bytes);
-                objects.push(bytes);
-                states.push((reference.digest, Arc::new(state)));
-                reference
-            }
+/// What a commit is made of.
+pub(super) struct Draft<'a> {
+    pub(super) context: &'a Context,
+    pub(super) base: &'a Snapshot,
+    pub(super) overlay: &'a Overlay,
+    pub(super) about: &'a About,
+    pub(super) transaction: TransactionId,
+    pub(super) epoch: Epoch,
+    pub(super) at: Micros,
+}
+
+impl Draft<'_> {
+    /// Puts the objects of the commit together; reads only manifests and pages that change.
+    pub(super) async fn prepare(&self) -> Result<Prepared> {
+        let (epoch, about) = (self.epoch, self.about);
+        let parent = self.base.point().commit;
+        let sequence = parent.sequence + 1;
+        let mut changes = namespace_changes(self.overlay);
+        let mut renamed = Renamed::new();
+        let mut objects = Vec::new();
+        let states = self
+            .tables(sequence, &mut changes, &mut renamed, &mut objects)
+            .await?;
+        self.views(&mut changes, &mut renamed).await?;
+        let mut builder = RootBuilder::new(&self.context.loader, epoch, self.base.catalog().root());
+        builder.namespaces(&self.overlay.namespaces);
+        builder.relations(renamed).await?;
+        if let Some(key) = &about.idempotency_key {
+            builder.key(key, sequence)?;
+        }
+        let root_bytes = encode(&builder.root)?;
+        let root_ref = ObjectRef::of(epoch, &root_bytes);
+        let root = (root_ref.digest, Arc::new(builder.root));
+        objects.append(&mut builder.objects);
+        objects.push(root_bytes);
+        let commit = Commit {
+            parents: vec![parent],
+            root: root_ref,
+            sequence,
+            author: about.author.clone(),
+            message: about.message.clone(),
+            committed_at: self.at,
+            metadata: about.metadata.clone(),
+            transaction: self.transaction,
+            idempotency_key: about.idempotency_key.clone(),
+            changes,
         };
-        let entry = Entry::Table { id: *id, state };
-        renamed.entry(path.namespace.clone()).or_default().insert(path.name.clone(), Some(entry));
+        let bytes = encode(&commit)?;
+        let object = ObjectRef::of(epoch, &bytes);
+        objects.push(bytes);
+        Ok(Prepared {
+            commit: CommitRef { object, sequence },
+            objects,
+            epoch,
+            root,
+            states,
+        })
     }
-    for (path, relation) in &overlay.relations {
-        let entry = match relation {
-            Some(StagedRelation::Table(_)) => continue,
-            Some(StagedRelation::View(view)) => Some(Entry::View(view.clone())),
-            None => None,
-        };
-        changes.extend(view_change(base.catalog(), path, entry.is_some()).await?);
-        renamed.entry(path.namespace.clone()).or_default().insert(path.name.clone(), entry);
+
+    /// Adds what became of the tables; returns their new states.
+    async fn tables(
+        &self,
+        sequence: u64,
+        changes: &mut Vec<Change>,
+        renamed: &mut Renamed,
+        objects: &mut Vec<Bytes>,
+    ) -> Result<Vec<(Digest, Arc<TableState>)>> {
+        let mut states = Vec::new();
+        for (id, table) in &self.overlay.tables {
+            changes.push(Change::Table(table_change(*id, table)?));
+            let Some(path) = &table.path else { continue };
+            let state = match &table.base {
+                Some(base) if !table.has_changes() => base.object,
+                _ => {
+                    let new =
+                        state(self.context, *id, table, self.epoch, sequence, objects).await?;
+                    let bytes = encode(&new)?;
+                    let reference = ObjectRef::of(self.epoch, &bytes);
+                    objects.push(bytes);
+                    states.push((reference.digest, Arc::new(new)));
+                    reference
+                }
+            };
+            let names = renamed.entry(path.namespace.clone()).or_default();
+            names.insert(path.name.clone(), Some(Entry::Table { id: *id, state }));
+        }
+        Ok(states)
     }
-    let mut builder = RootBuilder::new(&context.loader, epoch, base.catalog().root());
-    builder.namespaces(&overlay.namespaces);
-    builder.relations(renamed).await?;
-    if let Some(key) = &about.idempotency_key {
-        builder.key(key, sequence)?;
+
+    /// Adds what became of views, and names that stand for nothing any more.
+    async fn views(&self, changes: &mut Vec<Change>, renamed: &mut Renamed) -> Result<()> {
+        for (path, relation) in &self.overlay.relations {
+            let entry = match relation {
+                Some(StagedRelation::Table(_)) => continue,
+                Some(StagedRelation::View(view)) => Some(Entry::View(view.clone())),
+                None => None,
+            };
+            changes.extend(view_change(self.base.catalog(), path, entry.is_some()).await?);
+            let names = renamed.entry(path.namespace.clone()).or_default();
+            names.insert(path.name.clone(), entry);
+        }
+        Ok(())
     }
-    let root_bytes = encode(&builder.root)?;
-    let root_ref = ObjectRef::of(epoch, &root_bytes);
-    let root = (root_ref.digest, Arc::new(builder.root));
-    objects.append(&mut builder.objects);
-    objects.push(root_bytes);
-    let commit = Commit {
-        parents: vec![parent],
-        root: root_ref,
-        sequence,
-        author: about.author.clone(),
-        message: about.message.clone(),
-        committed_at: at,
-        metadata: about.metadata.clone(),
-        transaction,
-        idempotency_key: about.idempotency_key.clone(),
-        changes,
-    };
-    let bytes = encode(&commit)?;
-    let commit = CommitRef { object: ObjectRef::of(epoch, &bytes), sequence };
-    objects.push(bytes);
-    Ok(Prepared { commit, objects, epoch, root, states })
 }
 
 /// The new state of a table, whose manifests are added to `objects`.
@@ -138,7 +172,10 @@ async fn state(
     let overflow = || Error::invalid("a table would get too large").with("table", id);
     for file in &table.added {
         state.rows = state.rows.checked_add(file.rows).ok_or_else(overflow)?;
-        state.bytes = state.bytes.checked_add(file.object.bytes).ok_or_else(overflow)?;
+        state.bytes = state
+            .bytes
+            .checked_add(file.object.bytes)
+            .ok_or_else(overflow)?;
         state.files += 1;
     }
     let mut tree = Tree::new(
@@ -148,8 +185,12 @@ async fn state(
         std::mem::take(&mut state.manifests),
     );
     let added = table.added.iter();
-    let added =
-        added.map(|file| Arc::new(DataFile { added_at: sequence, ..DataFile::clone(file) }));
+    let added = added.map(|file| {
+        Arc::new(DataFile {
+            added_at: sequence,
+            ..DataFile::clone(file)
+        })
+    });
     tree.append(added.collect()).await?;
     state.manifests = tree.top;
     objects.append(&mut tree.objects);
@@ -158,12 +199,19 @@ async fn state(
 
 fn namespace_changes(overlay: &Overlay) -> Vec<Change> {
     let operation = |exists: &bool| {
-        if *exists { RelationOperation::Create } else { RelationOperation::Drop }
+        if *exists {
+            RelationOperation::Create
+        } else {
+            RelationOperation::Drop
+        }
     };
     overlay
         .namespaces
         .iter()
-        .map(|(name, exists)| Change::Namespace { name: name.clone(), operation: operation(exists) })
+        .map(|(name, exists)| Change::Namespace {
+            name: name.clone(),
+            operation: operation(exists),
+        })
         .collect()
 }
 
@@ -181,14 +229,18 @@ async fn view_change(
         (true, true) => RelationOperation::Replace,
         (true, false) => RelationOperation::Drop,
     };
-    Ok(Some(Change::View { path: path.clone(), operation }))
+    Ok(Some(Change::View {
+        path: path.clone(),
+        operation,
+    }))
 }
 
 fn table_change(id: TableId, table: &StagedTable) -> Result<TableChange> {
     let base_path = table.base.as_ref().map(|base| &base.path);
-    let path = table.path.as_ref().or(base_path).ok_or_else(|| {
-        Error::internal("a staged table neither was nor is").with("table", id)
-    })?;
+    let path =
+        table.path.as_ref().or(base_path).ok_or_else(|| {
+            Error::internal("a staged table neither was nor is").with("table", id)
+        })?;
     let renamed_from = base_path.filter(|from| table.path.as_ref().is_some_and(|p| p != *from));
     let mut operations = Vec::new();
     if table.base.is_none() {
@@ -205,7 +257,10 @@ fn table_change(id: TableId, table: &StagedTable) -> Result<TableChange> {
     if table.path.is_none() {
         operations = vec![TableOperation::Drop];
     }
-    let gone = table.base.as_ref().filter(|_| table.overwritten || table.path.is_none());
+    let gone = table
+        .base
+        .as_ref()
+        .filter(|_| table.overwritten || table.path.is_none());
     Ok(TableChange {
         table: id,
         path: path.clone(),

@@ -6,10 +6,8 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::conflict::Theirs;
-use super::prepare::prepare;
-use super::{
-    Action, CommitOutcome, Committed, Conflict, Conflicted, Context, Transaction,
-};
+use super::prepare::Draft;
+use super::{Action, CommitOutcome, Committed, Conflict, Conflicted, Context, Transaction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Commit, CommitRef, KeyPage, RecordKind, RefRecord, Root};
 use crate::id::Version;
@@ -79,7 +77,10 @@ impl Transaction {
                 Rebased::Head(newer) => head = *newer,
                 Rebased::Replayed(committed) => return Ok(CommitOutcome::Committed(committed)),
                 Rebased::Conflicts(conflicts) => {
-                    let conflicted = Conflicted { transaction: self, conflicts };
+                    let conflicted = Conflicted {
+                        transaction: self,
+                        conflicts,
+                    };
                     return Ok(CommitOutcome::Conflicted(Box::new(conflicted)));
                 }
             }
@@ -94,16 +95,16 @@ impl Transaction {
     async fn attempt(&self, head: &Head, attempt: u32) -> Result<Option<Committed>> {
         let context = &self.context;
         let mut record = context.refs.following(&head.record, RecordKind::Commit)?;
-        let prepared = prepare(
+        let draft = Draft {
             context,
-            &head.base,
-            &head.overlay,
-            &self.about,
-            self.id,
-            head.record.epoch,
-            record.at,
-        )
-        .await?;
+            base: &head.base,
+            overlay: &head.overlay,
+            about: &self.about,
+            transaction: self.id,
+            epoch: head.record.epoch,
+            at: record.at,
+        };
+        let prepared = draft.prepare().await?;
         prepared.store(context).await?;
         record.head = Some(prepared.commit);
         record.commits = vec![prepared.commit];
@@ -113,7 +114,12 @@ impl Transaction {
             Appended::Published(_) => {
                 let commit_id = prepared.commit.id();
                 prepared.keep(context);
-                Ok(Some(Committed { version, commit_id, replayed: false, attempts: attempt }))
+                Ok(Some(Committed {
+                    version,
+                    commit_id,
+                    replayed: false,
+                    attempts: attempt,
+                }))
             }
             Appended::Lost(_) => Ok(None),
         }
@@ -170,12 +176,18 @@ impl Transaction {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Rebased::Head(Box::new(Head { record, base, overlay: Arc::new(overlay) })))
+        Ok(Rebased::Head(Box::new(Head {
+            record,
+            base,
+            overlay: Arc::new(overlay),
+        })))
     }
 
     /// The earlier commit with the same idempotency key, if there is one.
     async fn replay_of_key(&self, base: &Snapshot) -> Result<Option<Committed>> {
-        let Some(key) = &self.about.idempotency_key else { return Ok(None) };
+        let Some(key) = &self.about.idempotency_key else {
+            return Ok(None);
+        };
         let context = &self.context;
         let Some(sequence) = find_key(context, base.catalog().root(), key).await? else {
             return Ok(None);
@@ -190,8 +202,10 @@ impl Transaction {
                 None => break,
             }
         }
-        let published =
-            context.history.published(self.branch(), commit.id(), commit.sequence).await?;
+        let published = context
+            .history
+            .published(self.branch(), commit.id(), commit.sequence)
+            .await?;
         let Some((_, record)) = published else {
             return Err(Error::corrupt("an idempotency key leads to no commit")
                 .with("key", key)
@@ -263,7 +277,10 @@ impl Action {
 
 /// Whether replaying an action failed because of what others published.
 fn is_conflict(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound | ErrorKind::Invalid)
+    matches!(
+        error.kind(),
+        ErrorKind::AlreadyExists | ErrorKind::NotFound | ErrorKind::Invalid
+    )
 }
 
 /// A commit that others published.
@@ -287,12 +304,21 @@ async fn published_between(
         .await?;
     let commits = records
         .iter()
-        .flat_map(|record| record.commits.iter().map(|commit| (record.version, *commit)))
+        .flat_map(|record| {
+            record
+                .commits
+                .iter()
+                .map(|commit| (record.version, *commit))
+        })
         .collect::<Vec<_>>();
     futures::stream::iter(commits)
         .map(|(version, reference)| async move {
             let commit = context.history.commit(&reference).await?;
-            Ok(Published { version, reference, commit })
+            Ok(Published {
+                version,
+                reference,
+                commit,
+            })
         })
         .buffered(CONCURRENCY)
         .try_collect()
@@ -317,7 +343,11 @@ pub(crate) async fn snapshot_of(context: &Context, record: &RefRecord) -> Result
 pub(crate) async fn snapshot_at(context: &Context, point: Point) -> Result<Snapshot> {
     let commit = context.history.commit(&point.commit).await?;
     let root = context.loader.root(&commit.root).await?;
-    Ok(Snapshot::new(point, commit, Catalog::new(context.loader.clone(), root)))
+    Ok(Snapshot::new(
+        point,
+        commit,
+        Catalog::new(context.loader.clone(), root),
+    ))
 }
 
 /// The sequence of the commit that had `key`.

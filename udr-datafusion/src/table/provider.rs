@@ -75,7 +75,7 @@ impl UdrTable {
         let pinned = pin.state(&self.session, &self.source).await?;
         views_unchanged(&self.session, &self.views, &pin).await?;
         let table = match pinned.snapshot.relation(&self.path).await? {
-            Some(Relation::Table(table)) => table,
+            Some(Relation::Table(table)) => *table,
             Some(Relation::View(_)) => return Err(self.changed()),
             // Says which name is near.
             None => pinned.snapshot.table(&self.path).await?,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt8Array, UInt64Array};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, UInt8Array, UInt64Array};
 use arrow::datatypes::{UInt8Type, UInt64Type};
 
 use super::storage_type;

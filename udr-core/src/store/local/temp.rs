@@ -3,7 +3,7 @@
 //! In: a folder. Out: a file that is whole before it has a name. Called by `put` and `stage`.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Write as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
