@@ -1,1 +1,49 @@
-//! Integration tests.
+//! UDR's tests over real processes and stores, in one binary: linking the engine is slow.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_possible_wrap,
+    clippy::large_futures,
+    reason = "tests stop at the first surprise, wait in real time and say what they skip"
+)]
+
+mod anomaly;
+mod budgets;
+mod conformance;
+mod corruption;
+mod crash;
+mod golden;
+mod model;
+mod races;
+mod sql;
+mod world;
+mod writers;
+
+use std::collections::BTreeSet;
+
+#[test]
+fn no_file_was_forgotten() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+    let main = include_str!("main.rs");
+    let declared: BTreeSet<_> = main
+        .lines()
+        .filter_map(|l| l.strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned))
+        .collect();
+    let present: BTreeSet<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|e| {
+            e.unwrap()
+                .file_name()
+                .into_string()
+                .unwrap()
+                .strip_suffix(".rs")
+                .map(str::to_owned)
+        })
+        .filter(|name| name != "main")
+        .collect();
+    assert_eq!(declared, present);
+}

@@ -117,13 +117,24 @@ impl Repository {
     /// `Unavailable`.
     pub async fn create(store: Store, env: Env) -> Result<Self> {
         store.probe().await?;
-        let file =
-            RepositoryFile { id: env.repository_id(), features: Vec::new(), created_at: env.now() };
+        let file = RepositoryFile {
+            id: env.repository_id(),
+            features: Vec::new(),
+            created_at: env.now(),
+        };
         // The first state is written before `udr.json`, so that a repository that exists has a
         // `main`, wherever its creation was interrupted.
-        let repository = Self { id: file.id, context: Self::context(store, env) };
+        let repository = Self {
+            id: file.id,
+            context: Self::context(store, env),
+        };
         repository.create_main().await?;
-        match repository.context.store.create_repository(encode(&file)?).await? {
+        match repository
+            .context
+            .store
+            .create_repository(encode(&file)?)
+            .await?
+        {
             Created::Mine => Ok(repository),
             Created::Other(_) => Err(Error::already_exists("there is a repository already")
                 .with("location", repository.context.store.location())),
@@ -137,11 +148,15 @@ impl Repository {
     /// `NotFound`; `Unsupported` if a newer version made it; `Corrupt`, `Unavailable`.
     pub async fn open(store: Store, env: Env) -> Result<Self> {
         let Some(bytes) = store.get_repository().await? else {
-            return Err(Error::not_found("there is no repository")
-                .with("location", store.location()));
+            return Err(
+                Error::not_found("there is no repository").with("location", store.location())
+            );
         };
         let file = decode::<RepositoryFile>(&bytes).map_err(|e| e.with("object", "udr.json"))?;
-        Ok(Self { id: file.id, context: Self::context(store, env) })
+        Ok(Self {
+            id: file.id,
+            context: Self::context(store, env),
+        })
     }
 
     /// Opens a repository, or makes it where there is none.
@@ -166,16 +181,29 @@ impl Repository {
         let refs = RefLog::new(store.clone(), env.clone());
         let history = History::new(store.clone(), refs.clone());
         let loader = Loader::new(store.clone());
-        Context { store, env, refs, history, loader }
+        Context {
+            store,
+            env,
+            refs,
+            history,
+            loader,
+        }
     }
 
     async fn create_main(&self) -> Result<()> {
-        let Context { store, env, refs, .. } = &self.context;
-        if refs.newest(RefKind::Branch, &RefName::main()).await?.is_some() {
+        let Context {
+            store, env, refs, ..
+        } = &self.context;
+        if refs
+            .newest(RefKind::Branch, &RefName::main())
+            .await?
+            .is_some()
+        {
             return Ok(());
         }
         let mut root = Root::default();
-        root.namespaces.insert(NamespaceName::public(), Namespace::default());
+        root.namespaces
+            .insert(NamespaceName::public(), Namespace::default());
         let root = store.put_object(Epoch::default(), encode(&root)?).await?;
         let commit = Commit {
             parents: Vec::new(),
@@ -190,8 +218,20 @@ impl Repository {
             changes: Vec::new(),
         };
         let object: ObjectRef = store.put_object(Epoch::default(), encode(&commit)?).await?;
-        let head = CommitRef { object, sequence: 0 };
-        match refs.create(RefKind::Branch, &RefName::main(), head, None, Epoch::default()).await {
+        let head = CommitRef {
+            object,
+            sequence: 0,
+        };
+        match refs
+            .create(
+                RefKind::Branch,
+                &RefName::main(),
+                head,
+                None,
+                Epoch::default(),
+            )
+            .await
+        {
             Err(error) if error.kind() == crate::error::ErrorKind::AlreadyExists => Ok(()),
             other => other.map(|_| ()),
         }
@@ -295,7 +335,9 @@ impl Repository {
         };
         if theirs.commit.sequence <= head.sequence {
             return match history.line(&theirs.commit, &head).await? {
-                Some(_) => Ok(FastForward::UpToDate { version: ours.version }),
+                Some(_) => Ok(FastForward::UpToDate {
+                    version: ours.version,
+                }),
                 None => Err(diverged()),
             };
         }
@@ -304,16 +346,26 @@ impl Repository {
         };
         let count = commits.len();
         let record = refs.following(&ours, crate::format::RecordKind::Merge)?;
-        let record = RefRecord { head: Some(theirs.commit), commits, ..record };
+        let record = RefRecord {
+            head: Some(theirs.commit),
+            commits,
+            ..record
+        };
         let version = record.version;
         if mode == MergeMode::Publish
             && let Appended::Lost(_) = refs.append(RefKind::Branch, record).await?
         {
-            return Err(Error::conflict("the branch moved while it was being merged into")
-                .with("branch", target)
-                .with_hint("merge again"));
+            return Err(
+                Error::conflict("the branch moved while it was being merged into")
+                    .with("branch", target)
+                    .with_hint("merge again"),
+            );
         }
-        Ok(FastForward::Moved { version, commit: theirs.commit, commits: count })
+        Ok(FastForward::Moved {
+            version,
+            commit: theirs.commit,
+            commits: count,
+        })
     }
 
     /// The newest state of a branch.
@@ -382,9 +434,15 @@ impl Repository {
         limit: Option<usize>,
     ) -> Result<Vec<Arc<RefRecord>>> {
         let record = self.context.refs.head(RefKind::Branch, branch).await?;
-        let segment =
-            Segment { branch: record.name.clone(), first: record.started_at, last: record };
-        self.records(&segment).take(limit.unwrap_or(usize::MAX)).try_collect().await
+        let segment = Segment {
+            branch: record.name.clone(),
+            first: record.started_at,
+            last: record,
+        };
+        self.records(&segment)
+            .take(limit.unwrap_or(usize::MAX))
+            .try_collect()
+            .await
     }
 
     /// Starts a transaction on the newest state of a branch.
@@ -433,7 +491,10 @@ impl Repository {
         transaction: TransactionId,
         above: Version,
     ) -> Result<Option<Version>> {
-        self.context.refs.find_transaction(RefKind::Branch, branch, transaction, above).await
+        self.context
+            .refs
+            .find_transaction(RefKind::Branch, branch, transaction, above)
+            .await
     }
 
     /// Checks everything that is reachable (invariants 1 to 8).
@@ -447,7 +508,10 @@ impl Repository {
 
     async fn ref_heads(&self, kind: RefKind) -> Result<Vec<RefHead>> {
         let records = self.context.refs.list(kind).await?;
-        Ok(records.iter().filter_map(|record| ref_head(record)).collect())
+        Ok(records
+            .iter()
+            .filter_map(|record| ref_head(record))
+            .collect())
     }
 
     async fn create_ref(&self, kind: RefKind, name: &RefName, from: &Snapshot) -> Result<RefHead> {
@@ -458,16 +522,28 @@ impl Repository {
         }
         // A version names the state only if it is the head of its record: a commit in the middle
         // of a merge has none of its own.
-        let Point { branch, version, commit, .. } = from.point().clone();
+        let Point {
+            branch,
+            version,
+            commit,
+            ..
+        } = from.point().clone();
         let from = match (branch, version) {
             (Some(branch), Some(version)) => {
                 let record = self.context.history.existing(&branch, version).await?;
-                record.head.filter(|head| head.id() == commit.id()).map(|_| BranchPoint { branch, version })
+                record
+                    .head
+                    .filter(|head| head.id() == commit.id())
+                    .map(|_| BranchPoint { branch, version })
             }
             _ => None,
         };
         let epoch = Epoch::default();
-        let record = self.context.refs.create(kind, name, commit, from, epoch).await?;
+        let record = self
+            .context
+            .refs
+            .create(kind, name, commit, from, epoch)
+            .await?;
         ref_head(&record).ok_or_else(|| Error::internal("a new ref has no head"))
     }
 
@@ -479,7 +555,11 @@ impl Repository {
         let versions = (segment.first.0..=segment.last.version.0).rev();
         Box::pin(
             futures::stream::iter(versions)
-                .map(|version| self.context.history.existing(&segment.branch, Version(version)))
+                .map(|version| {
+                    self.context
+                        .history
+                        .existing(&segment.branch, Version(version))
+                })
                 .buffered(CONCURRENCY),
         )
     }

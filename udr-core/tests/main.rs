@@ -1,1 +1,4 @@
-//! Integration tests.
+//! Integration tests of udr-core.
+
+mod architecture;
+mod transactions;

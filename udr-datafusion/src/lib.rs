@@ -1,1 +1,25 @@
-//! Stub.
+//! UDR as a plug-in for Apache DataFusion.
+//!
+//! [`install()`] gives a live `SessionContext` a catalog whose tables are those of a repository: every
+//! branch and tag is a catalog too, `"t@42"` is a table as it was, and `START TRANSACTION`,
+//! `INSERT` and `INSERT OVERWRITE` commit to the repository.
+//!
+//! ```text
+//! SQL ─► names resolved (catalog) ─► one state per statement (plan) ─► scan (table) or write (exec)
+//! ```
+
+pub mod error;
+pub mod exec;
+pub mod session;
+pub mod sql;
+
+mod catalog;
+mod functions;
+mod install;
+mod plan;
+mod statement;
+mod table;
+
+pub use install::{DefaultCatalog, InstallOptions, install};
+pub use session::{BeginOptions, SessionStatus, TransactionStatus, UdrSession};
+pub use statement::udr_sql;

@@ -1,1 +1,25 @@
-//! Integration tests.
+//! The `udr` program, run as people and scripts run it.
+
+mod demo;
+mod exit_codes;
+mod formats;
+mod fsck;
+mod prompt;
+mod scripts;
+mod streaming;
+mod udr;
+
+/// A file that is not a module here would never run.
+#[test]
+fn no_test_file_is_forgotten() {
+    let text = include_str!("main.rs");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for entry in folder.read_dir().unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.strip_suffix(".rs").unwrap_or(&name);
+        assert!(
+            module == "main" || text.contains(&format!("mod {module};")),
+            "{name}"
+        );
+    }
+}

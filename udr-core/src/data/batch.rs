@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanBufferBuilder, FixedSizeListArray,
-    ListArray, MapArray, PrimitiveArray, RecordBatch, StructArray, new_null_array,
+    Array as _, ArrayRef, ArrowPrimitiveType, AsArray as _, BooleanBufferBuilder,
+    FixedSizeListArray, ListArray, MapArray, PrimitiveArray, RecordBatch, StructArray,
+    new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, filter};
@@ -27,9 +28,11 @@ use crate::error::{Error, Result};
 /// beyond its precision.
 pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.num_columns() != schema.fields().len() {
-        return Err(Error::invalid("the number of columns differs from the table's")
-            .with("given", batch.num_columns())
-            .with("expected", schema.fields().len()));
+        return Err(
+            Error::invalid("the number of columns differs from the table's")
+                .with("given", batch.num_columns())
+                .with("expected", schema.fields().len()),
+        );
     }
     let mut changed = false;
     let mut columns = Vec::with_capacity(batch.num_columns());
@@ -61,7 +64,11 @@ fn column(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
         (DataType::Binary | DataType::LargeBinary, DataType::BinaryView) => true,
         (from, to) => from == to,
     };
-    let array = if same { Arc::clone(array) } else { plain(array, field.data_type(), path)? };
+    let array = if same {
+        Arc::clone(array)
+    } else {
+        plain(array, field.data_type(), path)?
+    };
     refuse_nulls(&array, field, None, path)?;
     refuse_wide_decimals(&array, path)?;
     Ok(array)
@@ -77,66 +84,85 @@ fn nested(
 ) -> Result<ArrayRef> {
     let array = &unpack(array, path)?;
     refuse_nulls(array, field, visible, path)?;
-    let rebuilt = |e: ArrowError| {
-        Error::invalid("a column does not fit the table").with("column", path).with_source(e)
-    };
-    Ok(match (array.data_type(), field.data_type()) {
+    match (array.data_type(), field.data_type()) {
         (DataType::Struct(given), DataType::Struct(fields)) => {
-            if !given.iter().map(|f| f.name()).eq(fields.iter().map(|f| f.name())) {
+            let names =
+                |fields: &Fields| fields.iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+            if names(given) != names(fields) {
                 return Err(mismatch(array.data_type(), field.data_type(), path));
             }
-            let array = array.as_struct();
-            // What an outer NULL hides is NULL here, too, so that its parts may hold anything.
-            let nulls = NullBuffer::union(array.nulls(), visible);
-            let columns = array
-                .columns()
-                .iter()
-                .zip(fields)
-                .map(|(part, f)| nested(part, f, nulls.as_ref(), &format!("{path}.{}", f.name())))
-                .collect::<Result<Vec<_>>>()?;
-            let rebuilt_array =
-                StructArray::try_new_with_length(fields.clone(), columns, nulls, array.len());
-            Arc::new(rebuilt_array.map_err(rebuilt)?)
+            structure(array.as_struct(), fields, visible, path)
         }
         (DataType::List(_), DataType::List(element)) => {
-            let array = array.as_list::<i32>();
-            let (nulls, offsets, values) =
-                shown(array.nulls(), visible, array.offsets(), array.values()).map_err(rebuilt)?;
-            let values = nested(&values, element, None, &format!("{path}.{}", element.name()))?;
-            let list = ListArray::try_new(Arc::clone(element), offsets, values, nulls);
-            Arc::new(list.map_err(rebuilt)?)
+            list(array.as_list(), element, visible, path)
         }
         (DataType::FixedSizeList(_, given), DataType::FixedSizeList(element, size))
             if given == size =>
         {
-            let array = array.as_fixed_size_list();
-            let nulls = NullBuffer::union(array.nulls(), visible);
-            let each = usize::try_from(*size).unwrap_or(0);
-            let shown = nulls.as_ref().map(|nulls| nulls.expand(each));
-            let path = format!("{path}.{}", element.name());
-            let values = nested(array.values(), element, shown.as_ref(), &path)?;
-            let list = FixedSizeListArray::try_new_with_length(
-                Arc::clone(element),
-                *size,
-                values,
-                nulls,
-                array.len(),
-            );
-            Arc::new(list.map_err(rebuilt)?)
+            fixed_list(array.as_fixed_size_list(), element, visible, path)
         }
         (DataType::Map(..), DataType::Map(entries, sorted)) => {
-            map(array.as_map(), entries, *sorted, visible, path)?
-        }
-        (from, to) if from == to && !to.is_nested() => {
-            refuse_wide_decimals(array, path)?;
-            Arc::clone(array)
+            map(array.as_map(), entries, *sorted, visible, path)
         }
         (_, to) => {
             let array = plain(array, to, path)?;
             refuse_wide_decimals(&array, path)?;
-            array
+            Ok(array)
         }
-    })
+    }
+}
+
+fn structure(
+    array: &StructArray,
+    fields: &Fields,
+    visible: Option<&NullBuffer>,
+    path: &str,
+) -> Result<ArrayRef> {
+    // What an outer NULL hides is NULL here, too, so that its parts may hold anything.
+    let nulls = NullBuffer::union(array.nulls(), visible);
+    let columns = array
+        .columns()
+        .iter()
+        .zip(fields)
+        .map(|(part, f)| nested(part, f, nulls.as_ref(), &format!("{path}.{}", f.name())))
+        .collect::<Result<Vec<_>>>()?;
+    let array = StructArray::try_new_with_length(fields.clone(), columns, nulls, array.len());
+    Ok(Arc::new(array.map_err(|e| unfit(path, e))?))
+}
+
+fn list(
+    array: &ListArray,
+    element: &Arc<Field>,
+    visible: Option<&NullBuffer>,
+    path: &str,
+) -> Result<ArrayRef> {
+    let (nulls, offsets, values) = shown(array.nulls(), visible, array.offsets(), array.values())
+        .map_err(|e| unfit(path, e))?;
+    let values = nested(
+        &values,
+        element,
+        None,
+        &format!("{path}.{}", element.name()),
+    )?;
+    let array = ListArray::try_new(Arc::clone(element), offsets, values, nulls);
+    Ok(Arc::new(array.map_err(|e| unfit(path, e))?))
+}
+
+fn fixed_list(
+    array: &FixedSizeListArray,
+    element: &Arc<Field>,
+    visible: Option<&NullBuffer>,
+    path: &str,
+) -> Result<ArrayRef> {
+    let (size, length) = (array.value_length(), array.len());
+    let nulls = NullBuffer::union(array.nulls(), visible);
+    let each = usize::try_from(size).unwrap_or(0);
+    let shown = nulls.as_ref().map(|nulls| nulls.expand(each));
+    let element_path = format!("{path}.{}", element.name());
+    let values = nested(array.values(), element, shown.as_ref(), &element_path)?;
+    let element = Arc::clone(element);
+    let array = FixedSizeListArray::try_new_with_length(element, size, values, nulls, length);
+    Ok(Arc::new(array.map_err(|e| unfit(path, e))?))
 }
 
 fn map(
@@ -146,15 +172,12 @@ fn map(
     visible: Option<&NullBuffer>,
     path: &str,
 ) -> Result<ArrayRef> {
-    let rebuilt = |e: ArrowError| {
-        Error::invalid("a column does not fit the table").with("column", path).with_source(e)
-    };
     let DataType::Struct(fields) = entries.data_type() else {
         return Err(mismatch(array.data_type(), entries.data_type(), path));
     };
     let given: ArrayRef = Arc::new(array.entries().clone());
     let (nulls, offsets, given) =
-        shown(array.nulls(), visible, array.offsets(), &given).map_err(rebuilt)?;
+        shown(array.nulls(), visible, array.offsets(), &given).map_err(|e| unfit(path, e))?;
     // What the two parts are called differs from engine to engine.
     let columns = given
         .as_struct()
@@ -168,11 +191,11 @@ fn map(
     let map = MapArray::try_new(
         Arc::clone(entries),
         offsets,
-        parts.map_err(rebuilt)?,
+        parts.map_err(|e| unfit(path, e))?,
         nulls,
         sorted,
     );
-    Ok(Arc::new(map.map_err(rebuilt)?))
+    Ok(Arc::new(map.map_err(|e| unfit(path, e))?))
 }
 
 /// Leaves only the elements of lists that are not NULL and that `visible` does not hide.
@@ -213,9 +236,7 @@ fn unpack(array: &ArrayRef, path: &str) -> Result<ArrayRef> {
         | DataType::LargeListView(element) => DataType::List(Arc::clone(element)),
         _ => return Ok(Arc::clone(array)),
     };
-    cast(array, &to).map_err(|e| {
-        Error::invalid("a column does not fit the table").with("column", path).with_source(e)
-    })
+    cast(array, &to).map_err(|e| unfit(path, e))
 }
 
 /// Brings `array` to exactly the type `to` if both are layouts of one logical type.
@@ -237,9 +258,13 @@ fn plain(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef> {
     if !allowed {
         return Err(mismatch(array.data_type(), to, path));
     }
-    cast(array, to).map_err(|e| {
-        Error::invalid("a column does not fit the table").with("column", path).with_source(e)
-    })
+    cast(array, to).map_err(|e| unfit(path, e))
+}
+
+fn unfit(path: &str, source: ArrowError) -> Error {
+    Error::invalid("a column does not fit the table")
+        .with("column", path)
+        .with_source(source)
 }
 
 fn mismatch(given: &DataType, expected: &DataType, path: &str) -> Error {
@@ -260,7 +285,10 @@ fn refuse_nulls(
         return Ok(());
     }
     let nulls = array.logical_nulls();
-    let missing = nulls.as_ref().map_or_else(|| BooleanBuffer::new_unset(array.len()), |nulls| !nulls.inner());
+    let missing = nulls.as_ref().map_or_else(
+        || BooleanBuffer::new_unset(array.len()),
+        |nulls| !nulls.inner(),
+    );
     let seen = match visible {
         Some(visible) => &missing & visible.inner(),
         None => missing,
@@ -278,9 +306,21 @@ fn refuse_wide_decimals(array: &ArrayRef, path: &str) -> Result<()> {
     let checked = match array.data_type() {
         DataType::Decimal128(precision, _) => {
             let array = array.as_primitive::<Decimal128Type>();
-            let most = 10_i128.pow(u32::from(*precision)) - 1;
-            let wide = array.values().iter().fold(false, |wide, v| wide | (*v > most) | (*v < -most));
-            if wide { check_decimals(array, *precision) } else { Ok(()) }
+            // Most batches are cleared without a branch per value; rows that are NULL can hold
+            // anything, so that a suspicion is looked into.
+            let most = 10_i128
+                .checked_pow(u32::from(*precision))
+                .map_or(0, |limit| limit - 1);
+            let wide = |v: &i128| *v > most || *v < -most;
+            let suspect = array
+                .values()
+                .iter()
+                .fold(false, |found, v| found | wide(v));
+            if suspect {
+                check_decimals(array, *precision)
+            } else {
+                Ok(())
+            }
         }
         DataType::Decimal256(precision, _) => {
             check_decimals(array.as_primitive::<Decimal256Type>(), *precision)
@@ -302,5 +342,8 @@ fn check_decimals<T: DecimalType + ArrowPrimitiveType>(
         DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => *scale,
         _ => 0,
     };
-    array.iter().flatten().try_for_each(|v| T::validate_decimal_precision(v, precision, scale))
+    array
+        .iter()
+        .flatten()
+        .try_for_each(|v| T::validate_decimal_precision(v, precision, scale))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -52,15 +53,16 @@ impl FooterCache {
     /// An empty cache that holds up to `bytes` bytes.
     pub fn new(bytes: u64) -> Self {
         let items = usize::try_from(bytes / FOOTER_BYTES_TYPICAL).unwrap_or(usize::MAX);
-        Self { cache: Cache::with_weighter(items.clamp(16, 65_536), bytes, MemorySize) }
+        Self {
+            cache: Cache::with_weighter(items.clamp(16, 65_536), bytes, MemorySize),
+        }
     }
 
     /// The footer of `file`, from memory or the store. Concurrent callers share one request.
     ///
     /// # Errors
     ///
-    /// `Corrupt` if the footer is not the one that `file` describes, `NotFound` or `Unavailable`
-    /// from the store.
+    /// `Corrupt` if the footer is missing or not the one that `file` describes, `Unavailable`.
     pub async fn footer(
         &self,
         store: &Store,
@@ -95,9 +97,14 @@ pub(super) async fn fetch_footer(
     file: &DataFile,
 ) -> Result<ParquetMetaData> {
     let start = footer_start(file)?;
-    let parts = store.read_data_file(table, &file.object, &[start..file.object.bytes]).await?;
+    let range = start..file.object.bytes;
+    let parts = store
+        .read_data_file(table, &file.object, slice::from_ref(&range))
+        .await?;
     let [footer] = parts.as_slice() else {
-        return Err(Error::internal("one range was asked for, but not one returned"));
+        return Err(Error::internal(
+            "one range was asked for, but not one returned",
+        ));
     };
     if Digest::of(footer) != file.footer_digest {
         return Err(Error::corrupt("the footer of a data file has been altered")
@@ -107,10 +114,13 @@ pub(super) async fn fetch_footer(
 }
 
 fn footer_start(file: &DataFile) -> Result<u64> {
-    file.object.bytes.checked_sub(u64::from(file.footer_bytes)).ok_or_else(|| {
-        Error::corrupt("the footer of a data file is longer than the file")
-            .with("data_file", file.object.digest)
-    })
+    file.object
+        .bytes
+        .checked_sub(u64::from(file.footer_bytes))
+        .ok_or_else(|| {
+            Error::corrupt("the footer of a data file is longer than the file")
+                .with("data_file", file.object.digest)
+        })
 }
 
 /// Parses a footer whose digest is right, and believes nothing in it that can be checked.
@@ -134,7 +144,9 @@ fn parse_footer(footer: &Bytes, file: &DataFile) -> Result<ParquetMetaData> {
         ParquetMetaDataPushDecoder::try_new_with_metadata(file.object.bytes, metadata)
             .map_err(unreadable)?
             .with_page_index_policy(PageIndexPolicy::Optional);
-    decoder.push_range(start..file.object.bytes, footer.clone()).map_err(unreadable)?;
+    decoder
+        .push_range(start..file.object.bytes, footer.clone())
+        .map_err(unreadable)?;
     match decoder.try_decode().map_err(unreadable)? {
         DecodeResult::Data(metadata) => {
             check_page_index(&metadata)?;
@@ -150,30 +162,45 @@ fn parse_footer(footer: &Bytes, file: &DataFile) -> Result<ParquetMetaData> {
 fn check_metadata(metadata: &ParquetMetaData, file: &DataFile, index: Range<u64>) -> Result<()> {
     let rows = u64::try_from(metadata.file_metadata().num_rows()).ok();
     let in_groups = metadata.row_groups().iter().try_fold(0_u64, |sum, group| {
-        u64::try_from(group.num_rows()).ok().and_then(|rows| sum.checked_add(rows))
+        u64::try_from(group.num_rows())
+            .ok()
+            .and_then(|rows| sum.checked_add(rows))
     });
     if rows != Some(file.rows) || in_groups != Some(file.rows) {
-        return Err(Error::corrupt("a data file has another number of rows than its entry says")
-            .with("entry", file.rows)
-            .with("file", metadata.file_metadata().num_rows()));
+        return Err(
+            Error::corrupt("a data file has another number of rows than its entry says")
+                .with("entry", file.rows)
+                .with("file", metadata.file_metadata().num_rows()),
+        );
     }
     let columns = metadata.file_metadata().schema_descr().num_columns();
     for group in metadata.row_groups() {
         if group.num_columns() != columns {
-            return Err(Error::corrupt("a row group has another number of columns than its file"));
+            return Err(Error::corrupt(
+                "a row group has another number of columns than its file",
+            ));
         }
         for chunk in group.columns() {
-            let inside = |part: Option<Range<u64>>| part.is_none_or(|part| is_within(&part, &index));
+            let inside =
+                |part: Option<Range<u64>>| part.is_none_or(|part| is_within(&part, &index));
             let whole = chunk_range(chunk)
                 .is_some_and(|chunk| is_within(&chunk, &(DATA_START..index.start)));
             if !whole
                 || chunk.file_path().is_some()
                 || chunk.num_values() < 0
-                || !inside(index_range(chunk.column_index_offset(), chunk.column_index_length()))
-                || !inside(index_range(chunk.offset_index_offset(), chunk.offset_index_length()))
+                || !inside(index_range(
+                    chunk.column_index_offset(),
+                    chunk.column_index_length(),
+                ))
+                || !inside(index_range(
+                    chunk.offset_index_offset(),
+                    chunk.offset_index_length(),
+                ))
             {
-                return Err(Error::corrupt("a column chunk is not where a data file has them")
-                    .with("column", chunk.column_path()));
+                return Err(
+                    Error::corrupt("a column chunk is not where a data file has them")
+                        .with("column", chunk.column_path()),
+                );
             }
         }
     }
@@ -182,7 +209,9 @@ fn check_metadata(metadata: &ParquetMetaData, file: &DataFile, index: Range<u64>
 
 /// Checks that pages lie inside their chunks and that their first rows ascend.
 fn check_page_index(metadata: &ParquetMetaData) -> Result<()> {
-    let Some(groups) = metadata.offset_index() else { return Ok(()) };
+    let Some(groups) = metadata.offset_index() else {
+        return Ok(());
+    };
     for (i, (group, pages)) in metadata.row_groups().iter().zip(groups).enumerate() {
         let bounds = metadata.column_index().and_then(|index| index.get(i));
         for (j, (chunk, pages)) in group.columns().iter().zip(pages).enumerate() {
@@ -208,7 +237,9 @@ fn check_page_index(metadata: &ParquetMetaData) -> Result<()> {
             }
             let first_row = locations.first().map(|page| page.first_row_index);
             let no_bounds = parquet::file::page_index::column_index::ColumnIndexMetaData::NONE;
-            let bounds = bounds.and_then(|columns| columns.get(j)).filter(|b| **b != no_bounds);
+            let bounds = bounds
+                .and_then(|columns| columns.get(j))
+                .filter(|b| **b != no_bounds);
             if first_row != (group.num_rows() > 0).then_some(0)
                 || bounds.is_some_and(|bounds| bounds.num_pages() != locations.len() as u64)
             {

@@ -13,7 +13,7 @@ mod writer;
 
 pub use footer::FooterCache;
 pub use reader::{DataFileReader, read_batches};
-pub use verify::verify_data_file;
+pub use verify::{verify_data_file, verify_footer};
 pub use writer::{TableWriter, WriteOptions};
 
 #[cfg(test)]

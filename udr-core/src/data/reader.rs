@@ -1,6 +1,7 @@
 //! Data files as Parquet readers want them.
 
 use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
@@ -38,19 +39,29 @@ pub struct DataFileReader {
 impl DataFileReader {
     /// Makes a reader; nothing is read before it is asked for.
     pub fn new(store: Store, table: TableId, file: Arc<DataFile>, cache: Arc<FooterCache>) -> Self {
-        Self { store, table, file, cache }
+        Self {
+            store,
+            table,
+            file,
+            cache,
+        }
     }
 
     async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ParquetError> {
-        self.store.read_data_file(self.table, &self.file.object, ranges).await.map_err(external)
+        self.store
+            .read_data_file(self.table, &self.file.object, ranges)
+            .await
+            .map_err(external)
     }
 }
 
 impl AsyncFileReader for DataFileReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
         async move {
-            let mut parts = self.ranges(&[range]).await?;
-            parts.pop().ok_or_else(|| external(Error::internal("a range was not returned")))
+            let mut parts = self.ranges(slice::from_ref(&range)).await?;
+            parts
+                .pop()
+                .ok_or_else(|| external(Error::internal("a range was not returned")))
         }
         .boxed()
     }
@@ -68,7 +79,10 @@ impl AsyncFileReader for DataFileReader {
         _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
         async move {
-            self.cache.footer(&self.store, self.table, &self.file).await.map_err(external)
+            self.cache
+                .footer(&self.store, self.table, &self.file)
+                .await
+                .map_err(external)
         }
         .boxed()
     }
@@ -80,8 +94,8 @@ impl AsyncFileReader for DataFileReader {
 ///
 /// # Errors
 ///
-/// `Corrupt` if the file is not what its entry or its table's schema says, `NotFound` or
-/// `Unavailable` from the store; the same for every batch.
+/// `Corrupt` if the file is missing or not what its entry or its table's schema says,
+/// `Unavailable`; the same for every batch.
 pub async fn read_batches(
     store: &Store,
     table: TableId,
@@ -89,8 +103,8 @@ pub async fn read_batches(
     schema: &Schema,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let footer = Arc::new(fetch_footer(store, table, file).await?);
-    let metadata = ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new())
-        .map_err(decode_error)?;
+    let metadata =
+        ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new()).map_err(decode_error)?;
     let projection = Projection::new(metadata.schema(), schema)?;
     let mask = ProjectionMask::roots(metadata.parquet_schema(), projection.roots());
     // The footer is at hand, so the reader never asks for it and needs no room to keep it.
@@ -125,16 +139,24 @@ impl Projection {
         let mut sources = Vec::with_capacity(schema.fields().len());
         for (field, target) in schema.fields().iter().zip(arrow.fields()) {
             // The target's metadata is its field id, and nothing else.
-            let source = file.fields().iter().position(|f| f.metadata() == target.metadata());
+            let source = file
+                .fields()
+                .iter()
+                .position(|f| f.metadata() == target.metadata());
             let same = source.is_none_or(|i| file.field(i).data_type() == target.data_type());
             if !same || (source.is_none() && !field.nullable) {
-                return Err(Error::corrupt("a data file does not have a column of its table")
-                    .with("column", &field.name)
-                    .with("id", field.id));
+                return Err(
+                    Error::corrupt("a data file does not have a column of its table")
+                        .with("column", &field.name)
+                        .with("id", field.id),
+                );
             }
             sources.push(source);
         }
-        Ok(Self { schema: arrow, sources })
+        Ok(Self {
+            schema: arrow,
+            sources,
+        })
     }
 
     /// The columns of the file that are read, ascending.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
+use arrow::array::{Array, AsArray as _, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float32Type, Float64Type};
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 use parquet::file::metadata::ParquetMetaData;
@@ -24,7 +24,13 @@ pub(super) struct NanColumns {
 impl NanColumns {
     pub(super) fn new(schema: &Schema) -> Self {
         let float = |ty: &Type| matches!(ty, Type::Float32 | Type::Float64);
-        Self { seen: schema.fields().iter().map(|f| float(&f.ty).then_some(false)).collect() }
+        Self {
+            seen: schema
+                .fields()
+                .iter()
+                .map(|f| float(&f.ty).then_some(false))
+                .collect(),
+        }
     }
 
     pub(super) fn look_at(&mut self, batch: &RecordBatch) {
@@ -36,7 +42,9 @@ impl NanColumns {
     }
 
     fn contains(&self, column: usize) -> bool {
-        self.seen.get(column).is_some_and(|seen| *seen == Some(true))
+        self.seen
+            .get(column)
+            .is_some_and(|seen| *seen == Some(true))
     }
 }
 
@@ -54,37 +62,39 @@ fn nan_in<T: ArrowPrimitiveType>(
     is_nan: impl Fn(T::Native) -> bool,
 ) -> bool {
     // Without a branch per value the inner loop is vectorised.
-    let found = array
-        .values()
-        .chunks(1_024)
-        .any(|chunk| chunk.iter().fold(false, |found, value| found | is_nan(*value)));
+    let found = array.values().chunks(1_024).any(|chunk| {
+        chunk
+            .iter()
+            .fold(false, |found, value| found | is_nan(*value))
+    });
     // Rows that are NULL can hold anything.
     found && (array.null_count() == 0 || array.iter().flatten().any(is_nan))
 }
 
 /// The statistics of every top-level column that is not nested, over all row groups.
-///
-/// Without `nans` nothing is known about NaN, and columns of floats get no bounds.
 pub(super) fn file_stats(
     schema: &Schema,
     metadata: &ParquetMetaData,
-    nans: Option<&NanColumns>,
+    nans: &NanColumns,
 ) -> BTreeMap<FieldId, ColumnStats> {
     let parquet = metadata.file_metadata().schema_descr();
     let mut columns = BTreeMap::new();
     for leaf in 0..parquet.num_columns() {
         let position = parquet.get_column_root_idx(leaf);
-        let Some(field) = schema.fields().get(position) else { continue };
+        let Some(field) = schema.fields().get(position) else {
+            continue;
+        };
         if !field.ty.children().is_empty() {
             continue;
         }
-        let float = matches!(field.ty, Type::Float32 | Type::Float64);
-        let bounded = field.ty.has_bounds()
-            && !(float && nans.is_none_or(|nans| nans.contains(position)));
+        let bounded = field.ty.has_bounds() && !nans.contains(position);
         let mut total: Option<(u64, ColumnStats)> = None;
         for group in metadata.row_groups() {
             let rows = u64::try_from(group.num_rows()).unwrap_or(0);
-            let statistics = group.columns().get(leaf).and_then(|chunk| chunk.statistics());
+            let statistics = group
+                .columns()
+                .get(leaf)
+                .and_then(|chunk| chunk.statistics());
             let stats = chunk_stats(&field.ty, bounded, statistics);
             total = Some(match total {
                 None => (rows, stats),
@@ -97,9 +107,14 @@ pub(super) fn file_stats(
 }
 
 fn chunk_stats(ty: &Type, bounded: bool, statistics: Option<&Statistics>) -> ColumnStats {
-    let Some(statistics) = statistics else { return ColumnStats::default() };
-    let (lower, upper) =
-        if bounded { chunk_bounds(ty, statistics) } else { (None, None) };
+    let Some(statistics) = statistics else {
+        return ColumnStats::default();
+    };
+    let (lower, upper) = if bounded {
+        chunk_bounds(ty, statistics)
+    } else {
+        (None, None)
+    };
     ColumnStats {
         lower: lower.and_then(lower_bound),
         upper: upper.and_then(upper_bound),
@@ -115,8 +130,14 @@ fn chunk_bounds(ty: &Type, statistics: &Statistics) -> (Option<Bound>, Option<Bo
             let lower = $statistics.min_opt().and_then(&value);
             let upper = $statistics.max_opt().and_then(&value);
             (
-                lower.map(|value| Bound { value, exact: $statistics.min_is_exact() }),
-                upper.map(|value| Bound { value, exact: $statistics.max_is_exact() }),
+                lower.map(|value| Bound {
+                    value,
+                    exact: $statistics.min_is_exact(),
+                }),
+                upper.map(|value| Bound {
+                    value,
+                    exact: $statistics.max_is_exact(),
+                }),
             )
         }};
     }
@@ -158,23 +179,39 @@ fn signed_be(bytes: &[u8]) -> Option<i128> {
         return None;
     }
     let sign: i128 = if first & 0x80 == 0 { 0 } else { -1 };
-    Some(bytes.iter().fold(sign, |value, byte| (value << 8) | i128::from(*byte)))
+    Some(
+        bytes
+            .iter()
+            .fold(sign, |value, byte| (value << 8) | i128::from(*byte)),
+    )
 }
 
 /// Makes a least value fit to be stored: short, and below both zeros if it is one.
 pub(super) fn lower_bound(bound: Bound) -> Option<Bound> {
     Some(match bound.value {
         Value::Float(v) if v.is_nan() => return None,
-        Value::Float(0.0) => Bound { value: Value::Float(-0.0), exact: false },
+        Value::Float(0.0) => Bound {
+            value: Value::Float(-0.0),
+            exact: false,
+        },
         Value::String(text) if text.len() > BOUND_BYTES_MAX => {
             let end = text.floor_char_boundary(BOUND_BYTES_MAX);
-            Bound { value: Value::String(text[..end].to_owned()), exact: false }
+            Bound {
+                value: Value::String(text[..end].to_owned()),
+                exact: false,
+            }
         }
         Value::Binary(mut bytes) if bytes.len() > BOUND_BYTES_MAX => {
             bytes.truncate(BOUND_BYTES_MAX);
-            Bound { value: Value::Binary(bytes), exact: false }
+            Bound {
+                value: Value::Binary(bytes),
+                exact: false,
+            }
         }
-        value => Bound { value, exact: bound.exact },
+        value => Bound {
+            value,
+            exact: bound.exact,
+        },
     })
 }
 
@@ -182,14 +219,22 @@ pub(super) fn lower_bound(bound: Bound) -> Option<Bound> {
 pub(super) fn upper_bound(bound: Bound) -> Option<Bound> {
     Some(match bound.value {
         Value::Float(v) if v.is_nan() => return None,
-        Value::Float(0.0) => Bound { value: Value::Float(0.0), exact: false },
-        Value::String(text) if text.len() > BOUND_BYTES_MAX => {
-            Bound { value: Value::String(next_short_string(&text)?), exact: false }
-        }
-        Value::Binary(bytes) if bytes.len() > BOUND_BYTES_MAX => {
-            Bound { value: Value::Binary(next_short_bytes(bytes)?), exact: false }
-        }
-        value => Bound { value, exact: bound.exact },
+        Value::Float(0.0) => Bound {
+            value: Value::Float(0.0),
+            exact: false,
+        },
+        Value::String(text) if text.len() > BOUND_BYTES_MAX => Bound {
+            value: Value::String(next_short_string(&text)?),
+            exact: false,
+        },
+        Value::Binary(bytes) if bytes.len() > BOUND_BYTES_MAX => Bound {
+            value: Value::Binary(next_short_bytes(bytes)?),
+            exact: false,
+        },
+        value => Bound {
+            value,
+            exact: bound.exact,
+        },
     })
 }
 
@@ -199,7 +244,9 @@ fn next_short_string(text: &str) -> Option<String> {
     let mut prefix = text[..text.floor_char_boundary(BOUND_BYTES_MAX)].to_owned();
     while let Some(last) = prefix.pop() {
         // `char` ranges step over the surrogates; the order of UTF-8 bytes is that of characters.
-        let Some(next) = (last..=char::MAX).nth(1) else { continue };
+        let Some(next) = (last..=char::MAX).nth(1) else {
+            continue;
+        };
         if prefix.len() + next.len_utf8() <= BOUND_BYTES_MAX {
             prefix.push(next);
             return Some(prefix);

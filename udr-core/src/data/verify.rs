@@ -3,21 +3,86 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::kernels::aggregate;
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
 use arrow::compute::cast;
+use arrow::compute::kernels::aggregate;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, UInt64Type};
 use futures::TryStreamExt as _;
 use parquet::arrow::ArrowSchemaConverter;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::Type as ParquetType;
 
 use super::footer::fetch_footer;
 use super::reader::read_batches;
-use super::stats::has_nan;
+use super::stats::{NanColumns, file_stats, has_nan};
 use crate::error::{Error, Result};
 use crate::format::{Bound, ColumnStats, DataFile, Schema, Value};
 use crate::id::{FieldId, TableId};
 use crate::store::Store;
+
+/// Reads the footer of a data file and checks that it is what the file's entry says.
+///
+/// That is: the digest of the footer, the number of rows, types and field ids of the columns, where
+/// these lie, and that no statistic contradicts those that the footer has.
+///
+/// # Errors
+///
+/// `Corrupt`, saying what is wrong; `Unavailable` from the store.
+pub async fn verify_footer(
+    store: &Store,
+    table: TableId,
+    file: &DataFile,
+    schema: &Schema,
+) -> Result<()> {
+    let footer = fetch_footer(store, table, file).await?;
+    check_columns(footer.file_metadata().schema_descr().root_schema(), schema)
+        .and_then(|()| compare_recorded(&footer, file, schema))
+        .map_err(|e| e.with("data_file", file.object.digest))
+}
+
+/// Compares an entry with Parquet's own statistics, where these are the values of rows.
+fn compare_recorded(footer: &ParquetMetaData, file: &DataFile, schema: &Schema) -> Result<()> {
+    // Parquet leaves NaN out, so what it says of floats holds for the other values.
+    let recorded = file_stats(schema, footer, &NanColumns::new(schema));
+    let wrong = |entry: Option<&Bound>, recorded: Option<&Bound>, outer| {
+        let exact = recorded.filter(|bound| bound.exact);
+        exact.is_some_and(|bound| !holds(entry, Some(&bound.value), outer))
+    };
+    for (id, stats) in &file.columns {
+        let Some(recorded) = recorded.get(id) else {
+            continue;
+        };
+        let nulls = stats.null_count.zip(recorded.null_count);
+        let what = if nulls.is_some_and(|(entry, recorded)| entry != recorded) {
+            "null count"
+        } else if wrong(
+            stats.lower.as_ref(),
+            recorded.lower.as_ref(),
+            Ordering::Less,
+        ) {
+            "lower bound"
+        } else if wrong(
+            stats.upper.as_ref(),
+            recorded.upper.as_ref(),
+            Ordering::Greater,
+        ) {
+            "upper bound"
+        } else {
+            continue;
+        };
+        return Err(wrong_statistic(what, *id, schema));
+    }
+    Ok(())
+}
+
+fn wrong_statistic(what: &str, id: FieldId, schema: &Schema) -> Error {
+    let name = schema
+        .field_by_id(id)
+        .map_or("", |field| field.name.as_str());
+    Error::corrupt("a statistic of a data file is wrong")
+        .with("statistic", what)
+        .with("column", name)
+}
 
 /// Reads all of a data file and checks that it is what its entry says.
 ///
@@ -27,7 +92,7 @@ use crate::store::Store;
 ///
 /// # Errors
 ///
-/// `Corrupt`, saying what is wrong; `NotFound` or `Unavailable` from the store.
+/// `Corrupt`, saying what is wrong; `Unavailable` from the store.
 pub async fn verify_data_file(
     store: &Store,
     table: TableId,
@@ -36,30 +101,34 @@ pub async fn verify_data_file(
 ) -> Result<()> {
     // The digest comes first: only bytes that were written by this format are decoded.
     store.verify_data_file(table, &file.object).await?;
-    let footer = fetch_footer(store, table, file).await?;
-    check_columns(footer.file_metadata().schema_descr().root_schema(), schema)
-        .map_err(|e| e.with("data_file", file.object.digest))?;
+    verify_footer(store, table, file, schema).await?;
 
     let mut found = Found::default();
     let mut batches = read_batches(store, table, file, schema).await?;
     while let Some(batch) = batches.try_next().await? {
         found.add(schema, &batch)?;
     }
-    found.compare(file, schema).map_err(|e| e.with("data_file", file.object.digest))
+    found
+        .compare(file, schema)
+        .map_err(|e| e.with("data_file", file.object.digest))
 }
 
 /// Checks that every column of the file has an id of its own, and that those of the schema have
 /// the types that the schema says.
 fn check_columns(file: &ParquetType, schema: &Schema) -> Result<()> {
-    let expected = ArrowSchemaConverter::new().convert(&schema.to_arrow()).map_err(|e| {
-        Error::corrupt("the columns of a table are no Parquet columns").with_source(e)
-    })?;
+    let expected = ArrowSchemaConverter::new()
+        .convert(&schema.to_arrow())
+        .map_err(|e| {
+            Error::corrupt("the columns of a table are no Parquet columns").with_source(e)
+        })?;
     let mut by_id = BTreeMap::new();
     let mut ids = BTreeSet::new();
     for column in file.get_fields() {
         if !column.get_basic_info().has_id() || !collect_ids(column, &mut ids) {
-            return Err(Error::corrupt("a column of a data file has no field id of its own")
-                .with("column", column.name()));
+            return Err(
+                Error::corrupt("a column of a data file has no field id of its own")
+                    .with("column", column.name()),
+            );
         }
         by_id.insert(column.get_basic_info().id(), column);
     }
@@ -69,9 +138,11 @@ fn check_columns(file: &ParquetType, schema: &Schema) -> Result<()> {
             None => !column.is_optional(),
         };
         if wrong {
-            return Err(Error::corrupt("a column of a data file is not the one of its table")
-                .with("column", column.name())
-                .with("id", column.get_basic_info().id()));
+            return Err(
+                Error::corrupt("a column of a data file is not the one of its table")
+                    .with("column", column.name())
+                    .with("id", column.get_basic_info().id()),
+            );
         }
     }
     Ok(())
@@ -87,7 +158,10 @@ fn collect_ids(column: &ParquetType, ids: &mut BTreeSet<i32>) -> bool {
     if column.is_primitive() {
         return info.has_id();
     }
-    column.get_fields().iter().all(|part| collect_ids(part, ids))
+    column
+        .get_fields()
+        .iter()
+        .all(|part| collect_ids(part, ids))
 }
 
 /// What the rows of a file hold.
@@ -123,18 +197,19 @@ impl Found {
 
     fn compare(&self, file: &DataFile, schema: &Schema) -> Result<()> {
         if self.rows != file.rows {
-            return Err(Error::corrupt("a data file has another number of rows than its entry")
-                .with("entry", file.rows)
-                .with("file", self.rows));
+            return Err(
+                Error::corrupt("a data file has another number of rows than its entry")
+                    .with("entry", file.rows)
+                    .with("file", self.rows),
+            );
         }
         for (id, stats) in &file.columns {
-            let Some(column) = self.columns.get(id) else { continue };
-            if let Err(what) = column.compare(stats) {
-                let name = schema.field_by_id(*id).map_or("", |field| field.name.as_str());
-                return Err(Error::corrupt("a statistic of a data file is wrong")
-                    .with("statistic", what)
-                    .with("column", name));
-            }
+            let Some(column) = self.columns.get(id) else {
+                continue;
+            };
+            column
+                .compare(stats)
+                .map_err(|what| wrong_statistic(what, *id, schema))?;
         }
         Ok(())
     }
@@ -151,7 +226,11 @@ impl FoundColumn {
         if !holds(stats.lower.as_ref(), self.least.as_ref(), Ordering::Less) {
             return Err("lower bound");
         }
-        if !holds(stats.upper.as_ref(), self.greatest.as_ref(), Ordering::Greater) {
+        if !holds(
+            stats.upper.as_ref(),
+            self.greatest.as_ref(),
+            Ordering::Greater,
+        ) {
             return Err("upper bound");
         }
         Ok(())
@@ -161,7 +240,9 @@ impl FoundColumn {
 /// Whether `bound` is the value itself if exact, else on the `outer` side of it.
 fn holds(bound: Option<&Bound>, value: Option<&Value>, outer: Ordering) -> bool {
     let Some(bound) = bound else { return true };
-    let Some(value) = value else { return !bound.exact };
+    let Some(value) = value else {
+        return !bound.exact;
+    };
     match bound.value.compare(value) {
         Some(Ordering::Equal) => true,
         Some(order) => order == outer && !bound.exact,
@@ -171,7 +252,10 @@ fn holds(bound: Option<&Bound>, value: Option<&Value>, outer: Ordering) -> bool 
 
 fn keep(kept: &mut Option<Value>, value: Option<Value>, outer: Ordering) {
     let Some(value) = value else { return };
-    if kept.as_ref().is_none_or(|kept| value.compare(kept) == Some(outer)) {
+    if kept
+        .as_ref()
+        .is_none_or(|kept| value.compare(kept) == Some(outer))
+    {
         *kept = Some(value);
     }
 }
@@ -181,7 +265,10 @@ fn extremes(array: &ArrayRef) -> Result<(Option<Value>, Option<Value>)> {
     macro_rules! pair {
         ($array:expr, $min:ident, $max:ident, $value:expr) => {{
             let array = $array;
-            (aggregate::$min(array).map($value), aggregate::$max(array).map($value))
+            (
+                aggregate::$min(array).map($value),
+                aggregate::$max(array).map($value),
+            )
         }};
     }
     let text = |v: &str| Value::String(v.to_owned());
@@ -189,17 +276,32 @@ fn extremes(array: &ArrayRef) -> Result<(Option<Value>, Option<Value>)> {
     Ok(match array.data_type() {
         DataType::Boolean => pair!(array.as_boolean(), min_boolean, max_boolean, Value::Bool),
         DataType::Utf8View => {
-            pair!(array.as_string_view(), min_string_view, max_string_view, text)
+            pair!(
+                array.as_string_view(),
+                min_string_view,
+                max_string_view,
+                text
+            )
         }
         DataType::BinaryView => {
-            pair!(array.as_binary_view(), min_binary_view, max_binary_view, binary)
+            pair!(
+                array.as_binary_view(),
+                min_binary_view,
+                max_binary_view,
+                binary
+            )
         }
         DataType::FixedSizeBinary(_) => {
             let array = array.as_fixed_size_binary();
             pair!(array, min_fixed_size_binary, max_fixed_size_binary, binary)
         }
         DataType::Decimal128(..) => {
-            pair!(array.as_primitive::<Decimal128Type>(), min, max, Value::Decimal)
+            pair!(
+                array.as_primitive::<Decimal128Type>(),
+                min,
+                max,
+                Value::Decimal
+            )
         }
         DataType::Float32 | DataType::Float64 => {
             let array = widen(array, &DataType::Float64)?;
@@ -218,6 +320,8 @@ fn extremes(array: &ArrayRef) -> Result<(Option<Value>, Option<Value>)> {
 
 fn widen(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     cast(array, to).map_err(|e| {
-        Error::internal("a column cannot be widened").with("type", array.data_type()).with_source(e)
+        Error::internal("a column cannot be widened")
+            .with("type", array.data_type())
+            .with_source(e)
     })
 }

@@ -20,8 +20,8 @@ use super::batch::conform;
 use super::stats::{NanColumns, file_stats};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::format::{DataFile, ObjectRef, Schema};
-use crate::id::{Digest, Epoch, TableId};
+use crate::format::{ColumnStats, DataFile, Field, ObjectRef, Schema, Type};
+use crate::id::{Digest, Epoch, FieldId, TableId};
 use crate::store::{StagedFile, Store};
 
 /// How many finished files may be on their way into the store while the next one is encoded.
@@ -34,7 +34,7 @@ const ROW_GROUPS_MAX: usize = 16 * 1_024;
 const STATISTICS_BYTES_MAX: usize = 64;
 
 /// How data files are laid out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Bytes of Parquet after which the next file is begun.
     pub target_bytes: u64,
@@ -136,7 +136,11 @@ impl TableWriter {
             let rows = self.layout.slice_rows.min(batch.num_rows() - start);
             self.encode(&batch.slice(start, rows))?;
             start += rows;
-            if self.open.as_ref().is_some_and(|file| file.is_full(&self.layout)) {
+            if self
+                .open
+                .as_ref()
+                .is_some_and(|file| file.is_full(&self.layout))
+            {
                 self.close_file().await?;
             }
         }
@@ -149,7 +153,9 @@ impl TableWriter {
 
     /// Bytes of memory that hold rows which are not in a file yet.
     pub fn memory_bytes(&self) -> usize {
-        self.open.as_ref().map_or(0, |file| file.writer.memory_size())
+        self.open
+            .as_ref()
+            .map_or(0, |file| file.writer.memory_size())
     }
 
     /// Ends the last file and waits until all are durable; none if there were no rows.
@@ -172,7 +178,9 @@ impl TableWriter {
 
     fn begin_call(&mut self) -> Result<()> {
         if self.broken {
-            return Err(Error::internal("a writer was used after a call that failed"));
+            return Err(Error::internal(
+                "a writer was used after a call that failed",
+            ));
         }
         self.broken = true;
         Ok(())
@@ -190,10 +198,14 @@ impl TableWriter {
     }
 
     async fn close_file(&mut self) -> Result<()> {
-        let Some(file) = self.open.take() else { return Ok(()) };
+        let Some(file) = self.open.take() else {
+            return Ok(());
+        };
         let finished = file.finish(&self.layout.schema)?;
         while self.storing.len() >= STORING_MAX {
-            let Some(stored) = self.storing.join_next().await else { break };
+            let Some(stored) = self.storing.join_next().await else {
+                break;
+            };
             self.settle(stored)?;
         }
         let (place, id, store) = (self.begun, self.env.file_id(), self.store.clone());
@@ -241,15 +253,19 @@ fn check_length(object: &ObjectRef, bytes: u64) -> Result<()> {
     if object.bytes == bytes {
         return Ok(());
     }
-    Err(Error::internal("a data file was stored with another length than was written")
-        .with("written", bytes)
-        .with("stored", object.bytes))
+    Err(
+        Error::internal("a data file was stored with another length than was written")
+            .with("written", bytes)
+            .with("stored", object.bytes),
+    )
 }
 
 impl Layout {
     fn new(schema: &Schema, options: &WriteOptions) -> Result<Self> {
         if options.target_bytes == 0 || options.row_group_rows == 0 {
-            return Err(Error::invalid("the sizes of files and row groups must not be 0"));
+            return Err(Error::invalid(
+                "the sizes of files and row groups must not be 0",
+            ));
         }
         let level = ZstdLevel::try_new(options.compression_level).map_err(|e| {
             Error::invalid("no such compression level")
@@ -257,8 +273,11 @@ impl Layout {
                 .with_source(e)
         })?;
         if schema.fields().is_empty() {
-            return Err(Error::unsupported("a table without columns cannot hold rows"));
+            return Err(Error::unsupported(
+                "a table without columns cannot hold rows",
+            ));
         }
+        schema.fields().iter().try_for_each(refuse_empty_types)?;
         let arrow = schema.to_arrow();
         let parquet = ArrowSchemaConverter::new().convert(&arrow).map_err(|e| {
             Error::unsupported("the columns cannot be stored as Parquet").with_source(e)
@@ -285,6 +304,23 @@ impl Layout {
     }
 }
 
+/// Refuses types that have a name but no values that Parquet can hold.
+fn refuse_empty_types(field: &Field) -> Result<()> {
+    let why = match &field.ty {
+        Type::FixedBinary(0) => "binaries of no bytes cannot be stored",
+        Type::FixedList(_, 0) => "lists of no elements cannot be stored",
+        Type::Map { key, .. } if key.nullable => "maps with NULL keys cannot be stored",
+        _ => {
+            return field
+                .ty
+                .children()
+                .into_iter()
+                .try_for_each(refuse_empty_types);
+        }
+    };
+    Err(Error::unsupported(why).with("column", &field.name))
+}
+
 /// A file that rows are still added to.
 struct OpenFile {
     writer: ArrowWriter<Sink>,
@@ -299,7 +335,7 @@ struct FinishedFile {
     footer_bytes: u32,
     footer_digest: Digest,
     rows: u64,
-    columns: BTreeMap<crate::id::FieldId, crate::format::ColumnStats>,
+    columns: BTreeMap<FieldId, ColumnStats>,
 }
 
 impl OpenFile {
@@ -307,10 +343,17 @@ impl OpenFile {
         let options = ArrowWriterOptions::new()
             .with_properties(layout.properties.clone())
             .with_parquet_schema(layout.parquet.clone());
-        let sink = Sink { staged: Some(staged), footer: None };
+        let sink = Sink {
+            staged: Some(staged),
+            footer: None,
+        };
         let writer = ArrowWriter::try_new_with_options(sink, Arc::clone(&layout.arrow), options)
             .map_err(encode_error)?;
-        Ok(Self { writer, nans: NanColumns::new(&layout.schema), rows: 0 })
+        Ok(Self {
+            writer,
+            nans: NanColumns::new(&layout.schema),
+            rows: 0,
+        })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -346,7 +389,7 @@ impl OpenFile {
             footer_bytes,
             footer_digest: footer.hasher.finalize().into(),
             rows: self.rows,
-            columns: file_stats(schema, &metadata, Some(&self.nans)),
+            columns: file_stats(schema, &metadata, &self.nans),
         })
     }
 }

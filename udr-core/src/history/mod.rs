@@ -51,8 +51,10 @@ impl History {
         let decoded =
             decode::<Commit>(&bytes).map_err(|e| e.with("object", commit.object.digest))?;
         if decoded.sequence != commit.sequence {
-            return Err(Error::corrupt("a commit has another sequence than its reference says")
-                .with("commit", commit.id()));
+            return Err(
+                Error::corrupt("a commit has another sequence than its reference says")
+                    .with("commit", commit.id()),
+            );
         }
         Ok(Arc::new(decoded))
     }
@@ -74,8 +76,10 @@ impl History {
             let from = match &last.from {
                 None => return Ok(segments),
                 Some(_) if segments.len() == LINEAGE_MAX => {
-                    return Err(Error::unsupported("a branch descends from too many branches")
-                        .with("branch", branch));
+                    return Err(
+                        Error::unsupported("a branch descends from too many branches")
+                            .with("branch", branch),
+                    );
                 }
                 Some(from) => from.clone(),
             };
@@ -89,11 +93,14 @@ impl History {
         branch: &RefName,
         version: Version,
     ) -> Result<Arc<RefRecord>> {
-        self.refs.record(RefKind::Branch, branch, version).await?.ok_or_else(|| {
-            Error::corrupt("a ref log lacks a record")
-                .with("branch", branch)
-                .with("version", version)
-        })
+        self.refs
+            .record(RefKind::Branch, branch, version)
+            .await?
+            .ok_or_else(|| {
+                Error::corrupt("a ref log lacks a record")
+                    .with("branch", branch)
+                    .with("version", version)
+            })
     }
 
     /// The record of the first version in a segment for which `reached` holds; `reached` holds for
@@ -134,8 +141,14 @@ impl History {
         for segment in self.lineage(branch).await? {
             let past =
                 |record: &RefRecord| record.head.is_some_and(|head| head.sequence >= sequence);
-            let Some(record) = self.first_where(&segment, past).await? else { return Ok(None) };
-            let holds = record.head.iter().chain(&record.commits).any(|c| c.id() == id);
+            let Some(record) = self.first_where(&segment, past).await? else {
+                return Ok(None);
+            };
+            let holds = record
+                .head
+                .iter()
+                .chain(&record.commits)
+                .any(|c| c.id() == id);
             // The record that created a branch repeats a commit of the one it came from.
             if holds && (record.version > segment.first || record.from.is_none()) {
                 return Ok(Some((segment.branch, record)));
@@ -162,8 +175,10 @@ impl History {
         let mut at = *descendant;
         while at.sequence > ancestor.sequence {
             if commits.len() == FAST_FORWARD_MAX {
-                return Err(Error::unsupported("the branches are more than 4,096 commits apart")
-                    .with_hint("merge an earlier state of the branch first"));
+                return Err(
+                    Error::unsupported("the branches are more than 4,096 commits apart")
+                        .with_hint("merge an earlier state of the branch first"),
+                );
             }
             commits.push(at);
             match self.commit(&at).await?.parents.first() {

@@ -29,7 +29,11 @@ impl History {
             },
             Base::Word(word) => self.word(current, word).await?,
         };
-        if revision.back == 0 { Ok(point) } else { self.back(point, revision).await }
+        if revision.back == 0 {
+            Ok(point)
+        } else {
+            self.back(point, revision).await
+        }
     }
 
     /// The head of a branch.
@@ -93,8 +97,9 @@ impl History {
             }
             below = Some(segment.first);
         }
-        let error =
-            Error::not_found("no such version").with("version", version).with("branch", branch);
+        let error = Error::not_found("no such version")
+            .with("version", version)
+            .with("branch", branch);
         Err(match (below, newest) {
             (None, Some(newest)) => error.with_hint(format!("the newest version is {newest}")),
             _ => error.with_hint("it belongs to a branch that was dropped"),
@@ -131,10 +136,17 @@ impl History {
         for object in self.store.find_objects(hex).await? {
             let bytes = self.store.get_object(&object).await?;
             // Objects of other kinds live in the same folders.
-            let Ok(commit) = decode::<Commit>(&bytes) else { continue };
-            let reference = CommitRef { object, sequence: commit.sequence };
+            let Ok(commit) = decode::<Commit>(&bytes) else {
+                continue;
+            };
+            let reference = CommitRef {
+                object,
+                sequence: commit.sequence,
+            };
             // A commit that lost its race is stored, but nothing that anybody ever saw.
-            let Some(point) = self.published_anywhere(current, &reference).await? else { continue };
+            let Some(point) = self.published_anywhere(current, &reference).await? else {
+                continue;
+            };
             if found.replace(point).is_some() {
                 return Err(Error::invalid("several commits start with these digits")
                     .with("commit", hex)
@@ -150,17 +162,30 @@ impl History {
         commit: &CommitRef,
     ) -> Result<Option<Point>> {
         let others = self.refs.list(RefKind::Branch).await?;
-        let branches = std::iter::once(current.clone()).chain(others.iter().map(|r| r.name.clone()));
+        let branches =
+            std::iter::once(current.clone()).chain(others.iter().map(|r| r.name.clone()));
         for branch in branches {
-            let found = self.published(&branch, commit.id(), commit.sequence).await?;
+            let found = self
+                .published(&branch, commit.id(), commit.sequence)
+                .await?;
             if let Some((branch, record)) = found {
                 let (version, at) = (Some(record.version), record.at);
-                return Ok(Some(Point { branch: Some(branch), version, commit: *commit, at }));
+                return Ok(Some(Point {
+                    branch: Some(branch),
+                    version,
+                    commit: *commit,
+                    at,
+                }));
             }
         }
         for tag in self.refs.list(RefKind::Tag).await? {
             if tag.head.is_some_and(|head| head.id() == commit.id()) {
-                return Ok(Some(Point { branch: None, version: None, commit: *commit, at: tag.at }));
+                return Ok(Some(Point {
+                    branch: None,
+                    version: None,
+                    commit: *commit,
+                    at: tag.at,
+                }));
             }
         }
         Ok(None)
@@ -193,13 +218,18 @@ impl History {
                 commit,
                 at: record.at,
             },
-            None => Point { branch: None, version: None, commit, at },
+            None => Point {
+                branch: None,
+                version: None,
+                commit,
+                at,
+            },
         })
     }
 
     async fn unknown(&self, word: &str) -> Error {
-        let error = Error::not_found("no such branch, tag, version, time or commit")
-            .with("revision", word);
+        let error =
+            Error::not_found("no such branch, tag, version, time or commit").with("revision", word);
         let mut names = Vec::new();
         for kind in [RefKind::Branch, RefKind::Tag] {
             match self.store.list_refs(kind).await {

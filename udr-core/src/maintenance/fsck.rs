@@ -54,7 +54,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (invariant {})", self.place, self.message, self.invariant)
+        write!(
+            f,
+            "{}: {} (invariant {})",
+            self.place, self.message, self.invariant
+        )
     }
 }
 
@@ -100,7 +104,9 @@ impl Check<'_> {
         for version in versions {
             let place = format!("{} {name} version {version}", kind.noun());
             let read = self.context.refs.record(kind, name, version).await;
-            let Some(Some(record)) = self.found(2, &place, read)? else { continue };
+            let Some(Some(record)) = self.found(2, &place, read)? else {
+                continue;
+            };
             self.report.records += 1;
             self.follows(&place, below.as_deref(), &record, version);
             for commit in record.head.iter().chain(&record.commits) {
@@ -108,10 +114,15 @@ impl Check<'_> {
             }
             self.published(&place, below.as_deref(), &record);
             if let Some(from) = &record.from {
-                let origin = self.context.refs.record(RefKind::Branch, &from.branch, from.version);
+                let origin = self
+                    .context
+                    .refs
+                    .record(RefKind::Branch, &from.branch, from.version);
                 let origin = origin.await;
                 match self.found(2, &place, origin)? {
-                    Some(None) => self.problem(2, &place, "the branch it came from lacks that version"),
+                    Some(None) => {
+                        self.problem(2, &place, "the branch it came from lacks that version")
+                    }
                     Some(Some(_)) | None => {}
                 }
             }
@@ -141,7 +152,11 @@ impl Check<'_> {
         }
         let starts = record.kind == RecordKind::Create;
         if starts != (below.kind == RecordKind::Delete) {
-            self.problem(2, place, "a ref was created twice or moved after its deletion");
+            self.problem(
+                2,
+                place,
+                "a ref was created twice or moved after its deletion",
+            );
         }
         if !starts && below.started_at != record.started_at {
             self.problem(2, place, "it says that the ref started elsewhere");
@@ -172,10 +187,13 @@ impl Check<'_> {
             }
             let place = format!("{place}, commit {}", reference.id().short());
             let read = self.context.history.commit(&reference).await;
-            let Some(commit) = self.found(4, &place, read)? else { continue };
+            let Some(commit) = self.found(4, &place, read)? else {
+                continue;
+            };
             self.report.commits += 1;
             self.report.objects += 1;
-            self.sequences.insert(reference.id(), commit.parents.first().map(CommitRef::id));
+            self.sequences
+                .insert(reference.id(), commit.parents.first().map(CommitRef::id));
             self.root(&place, &commit).await?;
             waiting.extend(&commit.parents);
         }
@@ -186,8 +204,14 @@ impl Check<'_> {
         if !self.seen.insert(commit.root.digest) {
             return Ok(());
         }
-        let root = self.context.loader.object::<crate::format::Root>(&commit.root).await;
-        let Some(root) = self.found(4, &at(place, &commit.root), root)? else { return Ok(()) };
+        let root = self
+            .context
+            .loader
+            .object::<crate::format::Root>(&commit.root)
+            .await;
+        let Some(root) = self.found(4, &at(place, &commit.root), root)? else {
+            return Ok(());
+        };
         self.report.objects += 1;
         for page in &root.keys.pages {
             if self.seen.insert(page.digest) {
@@ -200,7 +224,9 @@ impl Check<'_> {
         for namespace in root.namespaces.values() {
             for entries in self.entries(place, namespace).await? {
                 for entry in entries.values() {
-                    let Entry::Table { id, state } = entry else { continue };
+                    let Entry::Table { id, state } = entry else {
+                        continue;
+                    };
                     if !tables.insert(*id) {
                         self.problem(7, place, "two names stand for one table");
                     }
@@ -216,10 +242,16 @@ impl Check<'_> {
     fn summary(&mut self, place: &str, commit: &Commit, tables: &BTreeSet<TableId>) {
         use crate::format::TableOperation;
         for change in &commit.changes {
-            let Change::Table(change) = change else { continue };
+            let Change::Table(change) = change else {
+                continue;
+            };
             let dropped = change.operations.contains(&TableOperation::Drop);
             if dropped == tables.contains(&change.table) {
-                self.problem(4, place, "the summary of a commit does not agree with its tables");
+                self.problem(
+                    4,
+                    place,
+                    "the summary of a commit does not agree with its tables",
+                );
             }
         }
     }
@@ -232,7 +264,9 @@ impl Check<'_> {
         let mut all = Vec::new();
         for page in pages {
             let read = self.context.loader.page(&page.object).await;
-            let Some(found) = self.found(4, &at(place, &page.object), read)? else { continue };
+            let Some(found) = self.found(4, &at(place, &page.object), read)? else {
+                continue;
+            };
             if self.seen.insert(page.object.digest) {
                 self.report.objects += 1;
             }
@@ -252,7 +286,9 @@ impl Check<'_> {
         }
         let place = at(place, object);
         let state = self.context.loader.object::<TableState>(object).await;
-        let Some(state) = self.found(4, &place, state)? else { return Ok(()) };
+        let Some(state) = self.found(4, &place, state)? else {
+            return Ok(());
+        };
         self.report.objects += 1;
         if state.id != id {
             self.problem(7, &place, "a table state belongs to another table");
@@ -264,7 +300,9 @@ impl Check<'_> {
             }
             let place = at(&place, &reference.object);
             let read = self.manifest(&state.schema, &reference).await;
-            let Some(manifest) = self.found(4, &place, read)? else { continue };
+            let Some(manifest) = self.found(4, &place, read)? else {
+                continue;
+            };
             self.report.objects += 1;
             if manifest.level() > 0 {
                 let children = manifest.manifests(0..manifest.len());

@@ -43,7 +43,11 @@ pub enum Appended {
 impl RefLog {
     /// The logs in `store`.
     pub fn new(store: Store, env: Env) -> Self {
-        Self { store, env, heads: Arc::default() }
+        Self {
+            store,
+            env,
+            heads: Arc::default(),
+        }
     }
 
     /// The newest record of a ref, which may be its deletion; `None` if it never existed.
@@ -63,16 +67,24 @@ impl RefLog {
             None => self.store.last_record(kind, name).await?,
         };
         let Some(hint) = hint else { return Ok(None) };
-        let probes = PROBES.iter().filter_map(|d| hint.0.checked_add(*d)).map(Version);
+        let probes = PROBES
+            .iter()
+            .filter_map(|d| hint.0.checked_add(*d))
+            .map(Version);
         let records = try_join_all(probes.map(|v| self.record(kind, name, v))).await?;
-        let found = records.iter().position(Option::is_none).unwrap_or(records.len());
+        let found = records
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(records.len());
         let Some(newest) = records.into_iter().take(found).next_back().flatten() else {
             // The hint names a version that does not exist: a copy of the repository may be
             // incomplete, and going on from an older record would hide published states.
             return match self.store.last_record(kind, name).await? {
-                Some(_) => Err(Error::corrupt("a ref log lacks a record that its hint names")
-                    .with("ref", name)
-                    .with("version", hint)),
+                Some(_) => Err(
+                    Error::corrupt("a ref log lacks a record that its hint names")
+                        .with("ref", name)
+                        .with("version", hint),
+                ),
                 None => Ok(None),
             };
         };
@@ -156,10 +168,15 @@ impl RefLog {
         // costs no round trip of its own. A hint that cannot be written is no failure.
         let hint = async {
             if renew {
-                self.store.put_hint(kind, &name, Version(version.0 - 1)).await.ok();
+                self.store
+                    .put_hint(kind, &name, Version(version.0 - 1))
+                    .await
+                    .ok();
             }
         };
-        let create = self.store.create_record(kind, &name, version, bytes.clone());
+        let create = self
+            .store
+            .create_record(kind, &name, version, bytes.clone());
         let (created, ()) = futures::join!(create, hint);
         let created = match created {
             Err(error) if error.kind() == ErrorKind::Indeterminate => {
@@ -213,14 +230,18 @@ impl RefLog {
         from: Option<BranchPoint>,
         epoch: Epoch,
     ) -> Result<Arc<RefRecord>> {
-        let taken =
-            || Error::already_exists(format!("the {} exists already", kind.noun())).with("name", name);
+        let taken = || {
+            Error::already_exists(format!("the {} exists already", kind.noun())).with("name", name)
+        };
         let below = self.newest(kind, name).await?;
         let (version, after) = match &below {
             Some(below) if below.kind != RecordKind::Delete => return Err(taken()),
             Some(below) => (below.version.next()?, below.at),
             // A branch reads on from where it starts.
-            None => (from.as_ref().map_or(Version(0), |from| from.version), i64::MIN),
+            None => (
+                from.as_ref().map_or(Version(0), |from| from.version),
+                i64::MIN,
+            ),
         };
         let record = RefRecord {
             name: name.clone(),
@@ -247,7 +268,10 @@ impl RefLog {
     /// `NotFound`; `Conflict` if it moved meanwhile; else as [`RefLog::append`].
     pub async fn delete(&self, kind: RefKind, name: &RefName) -> Result<()> {
         let head = self.head(kind, name).await?;
-        let record = RefRecord { head: None, ..self.following(&head, RecordKind::Delete)? };
+        let record = RefRecord {
+            head: None,
+            ..self.following(&head, RecordKind::Delete)?
+        };
         match self.append(kind, record).await? {
             Appended::Published(_) => Ok(()),
             Appended::Lost(_) => Err(Error::conflict("the ref moved while it was being dropped")
@@ -303,10 +327,16 @@ impl RefLog {
             _ => return Err(unknown(error)),
         };
         let fence = self.following(&below, RecordKind::Fence)?;
-        match self.store.create_record(kind, &record.name, record.version, encode(&fence)?).await {
-            Ok(Created::Mine) => Err(Error::unavailable("the store failed, nothing was published")
-                .with("ref", &record.name)
-                .with_source(error)),
+        match self
+            .store
+            .create_record(kind, &record.name, record.version, encode(&fence)?)
+            .await
+        {
+            Ok(Created::Mine) => Err(
+                Error::unavailable("the store failed, nothing was published")
+                    .with("ref", &record.name)
+                    .with_source(error),
+            ),
             Ok(Created::Other(found)) if found == bytes => Ok(Created::Mine),
             Ok(other) => Ok(other),
             Err(error) => Err(unknown(error)),
@@ -345,7 +375,9 @@ impl RefLog {
 
     async fn no_such_ref(&self, kind: RefKind, name: &RefName) -> Error {
         let error = Error::not_found(format!("no such {}", kind.noun())).with("name", name);
-        let Ok(names) = self.store.list_refs(kind).await else { return error };
+        let Ok(names) = self.store.list_refs(kind).await else {
+            return error;
+        };
         match crate::error::nearest(name.as_str(), names.iter().map(RefName::as_str)) {
             Some(nearest) => error.with_hint(format!("did you mean `{nearest}`?")),
             None => error,
@@ -375,7 +407,9 @@ fn decode_record(bytes: &[u8], name: &RefName, version: Version) -> Result<RefRe
     let at = |error: Error| error.with("ref", name).with("version", version);
     let record = decode::<RefRecord>(bytes).map_err(at)?;
     if record.version != version || record.name.folded() != name.folded() {
-        return Err(at(Error::corrupt("a ref record stands where another belongs")));
+        return Err(at(Error::corrupt(
+            "a ref record stands where another belongs",
+        )));
     }
     Ok(record)
 }

@@ -54,22 +54,34 @@ pub struct Point {
 impl Revision {
     /// The head of the current branch.
     pub fn head() -> Self {
-        Self { base: Base::Head, back: 0 }
+        Self {
+            base: Base::Head,
+            back: 0,
+        }
     }
 
     /// A version of the current branch.
     pub fn at_version(version: Version) -> Self {
-        Self { base: Base::Version(version), back: 0 }
+        Self {
+            base: Base::Version(version),
+            back: 0,
+        }
     }
 
     /// What was current at a time.
     pub fn at_time(time: Micros) -> Self {
-        Self { base: Base::Time(time), back: 0 }
+        Self {
+            base: Base::Time(time),
+            back: 0,
+        }
     }
 
     /// A branch or a tag.
     pub fn of_ref(name: RefName) -> Self {
-        Self { base: Base::Ref(name), back: 0 }
+        Self {
+            base: Base::Ref(name),
+            back: 0,
+        }
     }
 }
 
@@ -78,14 +90,20 @@ impl FromStr for Revision {
 
     fn from_str(text: &str) -> Result<Self> {
         let refuse = |why: &str| {
-            Err(Error::invalid(format!("not a revision, {why}")).with("revision", text).with_hint(
-                "write a branch, a tag, a version, a time or a commit id, with `~n` to go back",
-            ))
+            Err(Error::invalid(format!("not a revision, {why}"))
+                .with("revision", text)
+                .with_hint(
+                    "write a branch, a tag, a version, a time or a commit id, with `~n` to go back",
+                ))
         };
         let mut word = text.trim();
         let mut back = 0u32;
         while let Some((before, digits)) = word.rsplit_once('~') {
-            let steps = if digits.is_empty() { Ok(1) } else { digits.parse::<u32>() };
+            let steps = if digits.is_empty() {
+                Ok(1)
+            } else {
+                digits.parse::<u32>()
+            };
             match steps.ok().and_then(|steps| back.checked_add(steps)) {
                 Some(sum) if digits.bytes().all(|b| b.is_ascii_digit()) => back = sum,
                 _ => return refuse("a number must follow `~`"),
@@ -144,8 +162,12 @@ pub(crate) fn parse_time(text: &str) -> Option<Micros> {
         "%Y-%m-%dT%H:%M:%S%.f%#z",
         "%Y-%m-%d %H:%M:%S%.f%#z",
     ];
-    const LOCAL: [&str; 4] =
-        ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"];
+    const LOCAL: [&str; 4] = [
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M",
+        "%Y-%m-%dT%H:%M",
+    ];
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.timestamp_micros());
     }
@@ -153,10 +175,16 @@ pub(crate) fn parse_time(text: &str) -> Option<Micros> {
         .strip_suffix(" UTC")
         .or_else(|| text.strip_suffix(['Z', 'z']))
         .unwrap_or(text);
-    if let Some(time) = ZONED.iter().find_map(|f| DateTime::parse_from_str(text, f).ok()) {
+    if let Some(time) = ZONED
+        .iter()
+        .find_map(|f| DateTime::parse_from_str(text, f).ok())
+    {
         return Some(time.timestamp_micros());
     }
-    if let Some(time) = LOCAL.iter().find_map(|f| NaiveDateTime::parse_from_str(spaced, f).ok()) {
+    if let Some(time) = LOCAL
+        .iter()
+        .find_map(|f| NaiveDateTime::parse_from_str(spaced, f).ok())
+    {
         return Some(time.and_utc().timestamp_micros());
     }
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
@@ -169,12 +197,27 @@ mod tests {
 
     #[test]
     fn revisions_are_read_as_written() {
-        for text in ["main", "main~2", "42", "HEAD", "2026-01-01", "v1.2", "0123abcd~1"] {
+        for text in [
+            "main",
+            "main~2",
+            "42",
+            "HEAD",
+            "2026-01-01",
+            "v1.2",
+            "0123abcd~1",
+        ] {
             assert_eq!(text.parse::<Revision>().unwrap().to_string(), text);
         }
         assert_eq!("main~".parse::<Revision>().unwrap().to_string(), "main~1");
         assert_eq!("main~1~2".parse::<Revision>().unwrap().back, 3);
-        for text in ["", "~", "main~x", "main~-1", "99999999999999999999", "main~99999999999"] {
+        for text in [
+            "",
+            "~",
+            "main~x",
+            "main~-1",
+            "99999999999999999999",
+            "main~99999999999",
+        ] {
             assert!(text.parse::<Revision>().is_err(), "{text}");
         }
     }

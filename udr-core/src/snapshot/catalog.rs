@@ -21,7 +21,10 @@ pub(crate) struct Catalog {
 #[derive(Debug, Clone)]
 pub(crate) enum CatalogEntry {
     /// A table as stored.
-    Table { id: TableId, state: ObjectRef },
+    Table {
+        id: TableId,
+        state: ObjectRef,
+    },
     /// A table that was created or changed in the transaction.
     Staged(TableId),
     View(View),
@@ -29,15 +32,18 @@ pub(crate) enum CatalogEntry {
 
 impl Catalog {
     pub(crate) fn new(loader: Loader, root: Arc<Root>) -> Self {
-        Self { loader, root, overlay: Arc::default() }
+        Self {
+            loader,
+            root,
+            overlay: Arc::default(),
+        }
     }
 
     pub(crate) fn with_overlay(&self, overlay: Arc<Overlay>) -> Self {
-        Self { overlay, ..self.clone() }
-    }
-
-    pub(crate) fn loader(&self) -> &Loader {
-        &self.loader
+        Self {
+            overlay,
+            ..self.clone()
+        }
     }
 
     pub(crate) fn root(&self) -> &Arc<Root> {
@@ -56,9 +62,23 @@ impl Catalog {
     }
 
     pub(crate) fn namespaces(&self) -> Vec<NamespaceName> {
-        let mut names = self.root.namespaces.keys().map(|n| (n, true)).collect::<BTreeMap<_, _>>();
-        names.extend(self.overlay.namespaces.iter().map(|(name, exists)| (name, *exists)));
-        names.into_iter().filter(|(_, exists)| *exists).map(|(name, _)| name.clone()).collect()
+        let mut names = self
+            .root
+            .namespaces
+            .keys()
+            .map(|n| (n, true))
+            .collect::<BTreeMap<_, _>>();
+        names.extend(
+            self.overlay
+                .namespaces
+                .iter()
+                .map(|(name, exists)| (name, *exists)),
+        );
+        names
+            .into_iter()
+            .filter(|(_, exists)| *exists)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     pub(crate) async fn entry(&self, path: &RelationPath) -> Result<Option<CatalogEntry>> {
@@ -71,7 +91,9 @@ impl Catalog {
         if self.overlay.namespaces.get(&path.namespace) == Some(&false) {
             return Ok(None);
         }
-        let Some(namespace) = self.root.namespaces.get(&path.namespace) else { return Ok(None) };
+        let Some(namespace) = self.root.namespaces.get(&path.namespace) else {
+            return Ok(None);
+        };
         let entry = match namespace {
             Namespace::Inline(entries) => entries.get(&path.name).cloned(),
             Namespace::Pages(pages) => {
@@ -113,8 +135,12 @@ impl Catalog {
             }
             match staged {
                 None => names.remove(&path.name),
-                Some(StagedRelation::Table(_)) => names.insert(path.name.clone(), RelationKind::Table),
-                Some(StagedRelation::View(_)) => names.insert(path.name.clone(), RelationKind::View),
+                Some(StagedRelation::Table(_)) => {
+                    names.insert(path.name.clone(), RelationKind::Table)
+                }
+                Some(StagedRelation::View(_)) => {
+                    names.insert(path.name.clone(), RelationKind::View)
+                }
             };
         }
         Ok(names.into_iter().collect())
@@ -143,7 +169,12 @@ impl Catalog {
         entry: &CatalogEntry,
     ) -> Result<TableSnapshot> {
         let (id, table) = self.staged(path, entry).await?;
-        Ok(TableSnapshot::new(self.loader.clone(), path.clone(), id, table))
+        Ok(TableSnapshot::new(
+            self.loader.clone(),
+            path.clone(),
+            id,
+            table,
+        ))
     }
 
     /// The table as something to stage changes for.
@@ -158,9 +189,7 @@ impl Catalog {
             }
             CatalogEntry::Staged(id) => match self.overlay.tables.get(id) {
                 Some(staged) => Ok((*id, staged.clone())),
-                None => {
-                    Err(Error::internal("a staged table has no changes").with("table", path))
-                }
+                None => Err(Error::internal("a staged table has no changes").with("table", path)),
             },
             CatalogEntry::Table { id, state } => {
                 let loaded = self.state(*id, state).await?;

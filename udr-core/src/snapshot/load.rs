@@ -50,7 +50,10 @@ impl Loader {
             states: Cache::new(OBJECTS_MAX),
             manifests: Cache::with_weighter(OBJECTS_MAX, MANIFEST_ENTRIES_MAX, ByEntries),
         };
-        Self { store, caches: Arc::new(caches) }
+        Self {
+            store,
+            caches: Arc::new(caches),
+        }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -84,7 +87,9 @@ impl Loader {
         }
         let bytes = self.store.get_object(&reference.object).await?;
         let manifest = Arc::new(Manifest::decode(schema, bytes, reference)?);
-        self.caches.manifests.insert(reference.object.digest, Arc::clone(&manifest));
+        self.caches
+            .manifests
+            .insert(reference.object.digest, Arc::clone(&manifest));
         Ok(manifest)
     }
 
@@ -112,6 +117,8 @@ impl Loader {
 
 impl fmt::Debug for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loader").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Loader")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }

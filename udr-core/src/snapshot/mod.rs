@@ -56,12 +56,22 @@ pub enum RelationKind {
 
 impl Snapshot {
     pub(crate) fn new(point: Point, commit: Arc<Commit>, catalog: Catalog) -> Self {
-        Self { inner: Arc::new(Inner { point, commit, catalog }) }
+        Self {
+            inner: Arc::new(Inner {
+                point,
+                commit,
+                catalog,
+            }),
+        }
     }
 
     /// The same point with other staged changes.
     pub(crate) fn with_catalog(&self, catalog: Catalog) -> Self {
-        Self::new(self.inner.point.clone(), Arc::clone(&self.inner.commit), catalog)
+        Self::new(
+            self.inner.point.clone(),
+            Arc::clone(&self.inner.commit),
+            catalog,
+        )
     }
 
     pub(crate) fn catalog(&self) -> &Catalog {
@@ -103,7 +113,10 @@ impl Snapshot {
     /// # Errors
     ///
     /// `Unavailable`, `Corrupt`.
-    #[expect(clippy::unused_async, reason = "where namespaces are kept may come to need I/O")]
+    #[expect(
+        clippy::unused_async,
+        reason = "where namespaces are kept may come to need I/O"
+    )]
     pub async fn namespaces(&self) -> Result<Vec<NamespaceName>> {
         Ok(self.inner.catalog.namespaces())
     }
@@ -157,8 +170,13 @@ impl Snapshot {
             return self.no_such_namespace(&path.namespace);
         }
         let error = Error::not_found("no such table or view").with("table", path);
-        let Ok(names) = self.inner.catalog.relations(&path.namespace).await else { return error };
-        match nearest(path.name.as_str(), names.iter().map(|(name, _)| name.as_str())) {
+        let Ok(names) = self.inner.catalog.relations(&path.namespace).await else {
+            return error;
+        };
+        match nearest(
+            path.name.as_str(),
+            names.iter().map(|(name, _)| name.as_str()),
+        ) {
             Some(nearest) => error.with_hint(format!("did you mean `{nearest}`?")),
             None => error,
         }

@@ -58,7 +58,11 @@ impl StagedTable {
         Self {
             path: Some(path.clone()),
             schema: Arc::new(state.schema.clone()),
-            base: Some(StagedBase { path, object, state }),
+            base: Some(StagedBase {
+                path,
+                object,
+                state,
+            }),
             overwritten: false,
             added: Vec::new(),
         }
@@ -66,12 +70,21 @@ impl StagedTable {
 
     /// A table that the base does not have.
     pub(crate) fn created(path: RelationPath, schema: Arc<Schema>) -> Self {
-        Self { path: Some(path), schema, base: None, overwritten: false, added: Vec::new() }
+        Self {
+            path: Some(path),
+            schema,
+            base: None,
+            overwritten: false,
+            added: Vec::new(),
+        }
     }
 
     /// The state below the added files: none if there is none or it was overwritten.
     pub(crate) fn kept(&self) -> Option<&Arc<TableState>> {
-        self.base.as_ref().filter(|_| !self.overwritten).map(|base| &base.state)
+        self.base
+            .as_ref()
+            .filter(|_| !self.overwritten)
+            .map(|base| &base.state)
     }
 
     /// Whether its rows are other than at the base.

@@ -29,8 +29,10 @@ pub(super) async fn plan(
     top: &[ManifestRef],
     prune: Option<&dyn Prune>,
 ) -> Result<ScanPlan> {
-    let mut plan =
-        ScanPlan { files_total: top.iter().map(|m| m.files).sum(), ..ScanPlan::default() };
+    let mut plan = ScanPlan {
+        files_total: top.iter().map(|m| m.files).sum(),
+        ..ScanPlan::default()
+    };
     let mut manifests = keep_manifests(schema, top.to_vec(), prune)?;
     while manifests.iter().any(|m| m.level > 0) {
         let inner = manifests.iter().filter(|m| m.level > 0).count();
@@ -56,10 +58,20 @@ pub(super) fn keep_files(
     files: &[Arc<DataFile>],
     prune: Option<&dyn Prune>,
 ) -> Result<Vec<Arc<DataFile>>> {
-    let Some(prune) = prune.filter(|_| !files.is_empty()) else { return Ok(files.to_vec()) };
-    let parts = files.iter().map(|f| (f.rows, &f.columns)).collect::<Vec<_>>();
+    let Some(prune) = prune.filter(|_| !files.is_empty()) else {
+        return Ok(files.to_vec());
+    };
+    let parts = files
+        .iter()
+        .map(|f| (f.rows, &f.columns))
+        .collect::<Vec<_>>();
     let keep = ask(prune, &Containers::new(schema, prune.fields(), &parts)?)?;
-    Ok(files.iter().zip(keep).filter(|(_, keep)| *keep).map(|(f, _)| Arc::clone(f)).collect())
+    Ok(files
+        .iter()
+        .zip(keep)
+        .filter(|(_, keep)| *keep)
+        .map(|(f, _)| Arc::clone(f))
+        .collect())
 }
 
 fn keep_manifests(
@@ -67,10 +79,20 @@ fn keep_manifests(
     manifests: Vec<ManifestRef>,
     prune: Option<&dyn Prune>,
 ) -> Result<Vec<ManifestRef>> {
-    let Some(prune) = prune.filter(|_| !manifests.is_empty()) else { return Ok(manifests) };
-    let parts = manifests.iter().map(|m| (m.rows, &m.columns)).collect::<Vec<_>>();
+    let Some(prune) = prune.filter(|_| !manifests.is_empty()) else {
+        return Ok(manifests);
+    };
+    let parts = manifests
+        .iter()
+        .map(|m| (m.rows, &m.columns))
+        .collect::<Vec<_>>();
     let keep = ask(prune, &Containers::new(schema, prune.fields(), &parts)?)?;
-    Ok(manifests.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(m, _)| m).collect())
+    Ok(manifests
+        .into_iter()
+        .zip(keep)
+        .filter(|(_, keep)| *keep)
+        .map(|(m, _)| m)
+        .collect())
 }
 
 async fn expand(
@@ -98,7 +120,11 @@ async fn files(
         None => manifest.files(0..manifest.len())?,
         Some(prune) => {
             let keep = ask(prune, &manifest.containers(prune.fields())?)?;
-            let kept = keep.iter().enumerate().filter(|(_, keep)| **keep).map(|(row, _)| row);
+            let kept = keep
+                .iter()
+                .enumerate()
+                .filter(|(_, keep)| **keep)
+                .map(|(row, _)| row);
             manifest.files(kept)?
         }
     };
@@ -108,7 +134,9 @@ async fn files(
 fn ask(prune: &dyn Prune, containers: &Containers) -> Result<Vec<bool>> {
     let keep = prune.keep(containers)?;
     if keep.len() != containers.len() {
-        return Err(Error::internal("a predicate answered for another number of containers"));
+        return Err(Error::internal(
+            "a predicate answered for another number of containers",
+        ));
     }
     Ok(keep)
 }

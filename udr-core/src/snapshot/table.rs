@@ -10,9 +10,7 @@ use super::overlay::StagedTable;
 use super::scan::{self, ScanPlan};
 use super::{Loader, Prune};
 use crate::error::Result;
-use crate::format::{
-    ColumnStats, ManifestRef, Schema, TableState, merge_column_stats,
-};
+use crate::format::{ColumnStats, ManifestRef, Schema, TableState, merge_column_stats};
 use crate::id::{FieldId, TableId};
 use crate::name::RelationPath;
 use crate::store::Store;
@@ -36,7 +34,14 @@ impl TableSnapshot {
         staged: StagedTable,
     ) -> Self {
         let schema = Arc::clone(&staged.schema);
-        Self { loader, path, id, arrow_schema: schema.to_arrow(), schema, staged }
+        Self {
+            loader,
+            path,
+            id,
+            arrow_schema: schema.to_arrow(),
+            schema,
+            staged,
+        }
     }
 
     /// Which table, whatever its name.
@@ -71,7 +76,13 @@ impl TableSnapshot {
 
     /// Bytes of all data files.
     pub fn bytes(&self) -> u64 {
-        self.kept(|s| s.bytes) + self.staged.added.iter().map(|f| f.object.bytes).sum::<u64>()
+        self.kept(|s| s.bytes)
+            + self
+                .staged
+                .added
+                .iter()
+                .map(|f| f.object.bytes)
+                .sum::<u64>()
     }
 
     /// How many data files there are.
@@ -97,7 +108,8 @@ impl TableSnapshot {
         let top = self.staged.kept().map_or(&[][..], |s| &s.manifests);
         let mut plan = scan::plan(&self.loader, &self.schema, top, prune).await?;
         plan.files_total += self.staged.added.len() as u64;
-        plan.files.extend(scan::keep_files(&self.schema, &self.staged.added, prune)?);
+        plan.files
+            .extend(scan::keep_files(&self.schema, &self.staged.added, prune)?);
         Ok(plan)
     }
 
@@ -108,7 +120,10 @@ impl TableSnapshot {
     ///
     /// `Unavailable`, `Corrupt`.
     pub async fn manifests(&self) -> Result<Vec<ManifestRef>> {
-        let mut waiting = self.staged.kept().map_or_else(Vec::new, |s| s.manifests.clone());
+        let mut waiting = self
+            .staged
+            .kept()
+            .map_or_else(Vec::new, |s| s.manifests.clone());
         waiting.reverse();
         let mut found = Vec::new();
         while let Some(reference) = waiting.pop() {

@@ -15,13 +15,38 @@ use crate::snapshot::{CatalogEntry, Snapshot};
 pub(crate) enum Action {
     CreateNamespace(NamespaceName),
     DropNamespace(NamespaceName),
-    CreateTable { path: RelationPath, id: TableId, schema: Arc<Schema> },
-    Append { path: RelationPath, id: TableId, files: Vec<Arc<DataFile>> },
-    Overwrite { path: RelationPath, id: TableId, files: Vec<Arc<DataFile>> },
-    RenameTable { id: TableId, from: RelationPath, to: RelationPath },
-    DropTable { path: RelationPath, id: TableId },
-    PutView { path: RelationPath, view: View, on_existing: OnExisting },
-    DropView { path: RelationPath },
+    CreateTable {
+        path: RelationPath,
+        id: TableId,
+        schema: Arc<Schema>,
+    },
+    Append {
+        path: RelationPath,
+        id: TableId,
+        files: Vec<Arc<DataFile>>,
+    },
+    Overwrite {
+        path: RelationPath,
+        id: TableId,
+        files: Vec<Arc<DataFile>>,
+    },
+    RenameTable {
+        id: TableId,
+        from: RelationPath,
+        to: RelationPath,
+    },
+    DropTable {
+        path: RelationPath,
+        id: TableId,
+    },
+    PutView {
+        path: RelationPath,
+        view: View,
+        on_existing: OnExisting,
+    },
+    DropView {
+        path: RelationPath,
+    },
 }
 
 impl Action {
@@ -51,7 +76,9 @@ impl Action {
                 free(snapshot, path).await?;
                 let created = StagedTable::created(path.clone(), Arc::clone(schema));
                 overlay.tables.insert(*id, created);
-                overlay.relations.insert(path.clone(), Some(StagedRelation::Table(*id)));
+                overlay
+                    .relations
+                    .insert(path.clone(), Some(StagedRelation::Table(*id)));
             }
             Self::Append { path, id, files } => {
                 let mut table = table(snapshot, path, *id).await?;
@@ -70,7 +97,9 @@ impl Action {
                 table.path = Some(to.clone());
                 overlay.tables.insert(*id, table);
                 overlay.relations.insert(from.clone(), None);
-                overlay.relations.insert(to.clone(), Some(StagedRelation::Table(*id)));
+                overlay
+                    .relations
+                    .insert(to.clone(), Some(StagedRelation::Table(*id)));
             }
             Self::DropTable { path, id } => {
                 let mut table = table(snapshot, path, *id).await?;
@@ -83,7 +112,11 @@ impl Action {
                     overlay.tables.remove(id);
                 }
             }
-            Self::PutView { path, view, on_existing } => {
+            Self::PutView {
+                path,
+                view,
+                on_existing,
+            } => {
                 match snapshot.catalog().entry(path).await? {
                     Some(CatalogEntry::View(_)) if *on_existing == OnExisting::Replace => {}
                     _ => free(snapshot, path).await?,

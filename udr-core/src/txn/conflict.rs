@@ -21,7 +21,11 @@ pub struct Conflict {
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} here, {} meanwhile", self.subject, self.ours, self.theirs)
+        write!(
+            f,
+            "{}: {} here, {} meanwhile",
+            self.subject, self.ours, self.theirs
+        )
     }
 }
 
@@ -105,7 +109,9 @@ impl Theirs {
                 Action::RenameTable { id, from, .. } => (from, id, TableOperation::Rename),
                 Action::DropTable { path, id } => (path, id, TableOperation::Drop),
             };
-            let Some((_, theirs)) = self.tables.get(table) else { continue };
+            let Some((_, theirs)) = self.tables.get(table) else {
+                continue;
+            };
             for theirs in theirs.iter().filter(|theirs| !compatible(ours, **theirs)) {
                 let conflict = Conflict {
                     subject: format!("table {path}"),
@@ -139,7 +145,11 @@ mod tests {
         ];
         for (ours, row) in matrix {
             for (theirs, expected) in all.into_iter().zip(row) {
-                assert_eq!(compatible(ours, theirs), expected, "{ours:?} after {theirs:?}");
+                assert_eq!(
+                    compatible(ours, theirs),
+                    expected,
+                    "{ours:?} after {theirs:?}"
+                );
             }
         }
     }

@@ -122,7 +122,11 @@ pub struct Conflicted {
 impl Conflicted {
     /// The conflicts as an error of kind `Conflict`.
     pub fn to_error(&self) -> Error {
-        let reasons = self.conflicts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let reasons = self
+            .conflicts
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
         Error::conflict("somebody else published a conflicting change")
             .with("branch", self.transaction.branch())
             .with("conflicts", reasons.join("; "))
@@ -140,7 +144,16 @@ impl Transaction {
             idempotency_key: None,
         };
         let (actions, overlay) = (Vec::new(), Arc::default());
-        Self { context, id, record, base, actions, overlay, savepoints: Vec::new(), about }
+        Self {
+            context,
+            id,
+            record,
+            base,
+            actions,
+            overlay,
+            savepoints: Vec::new(),
+            about,
+        }
     }
 
     /// Identifies it over all attempts to publish.
@@ -170,7 +183,8 @@ impl Transaction {
 
     /// The base with everything staged so far; later changes do not show in it.
     pub fn snapshot(&self) -> Snapshot {
-        self.base.with_catalog(self.base.catalog().with_overlay(Arc::clone(&self.overlay)))
+        self.base
+            .with_catalog(self.base.catalog().with_overlay(Arc::clone(&self.overlay)))
     }
 
     /// Creates a namespace.
@@ -199,7 +213,12 @@ impl Transaction {
     pub async fn create_table(&mut self, path: &RelationPath, schema: Schema) -> Result<TableId> {
         let id = self.context.env.table_id();
         let schema = Arc::new(schema);
-        self.stage(Action::CreateTable { path: path.clone(), id, schema }).await?;
+        self.stage(Action::CreateTable {
+            path: path.clone(),
+            id,
+            schema,
+        })
+        .await?;
         Ok(id)
     }
 
@@ -214,7 +233,12 @@ impl Transaction {
         if files.is_empty() {
             return Ok(());
         }
-        self.stage(Action::Append { path: path.clone(), id, files }).await
+        self.stage(Action::Append {
+            path: path.clone(),
+            id,
+            files,
+        })
+        .await
     }
 
     /// Replaces all rows of a table by those of data files written for it.
@@ -225,7 +249,12 @@ impl Transaction {
     pub async fn overwrite(&mut self, path: &RelationPath, files: Vec<DataFile>) -> Result<()> {
         let id = self.table_id(path).await?;
         let files = files.into_iter().map(Arc::new).collect();
-        self.stage(Action::Overwrite { path: path.clone(), id, files }).await
+        self.stage(Action::Overwrite {
+            path: path.clone(),
+            id,
+            files,
+        })
+        .await
     }
 
     /// Drops a table.
@@ -235,7 +264,11 @@ impl Transaction {
     /// `NotFound`; `Invalid` if it is a view; `Unavailable`, `Corrupt`.
     pub async fn drop_table(&mut self, path: &RelationPath) -> Result<()> {
         let id = self.table_id(path).await?;
-        self.stage(Action::DropTable { path: path.clone(), id }).await
+        self.stage(Action::DropTable {
+            path: path.clone(),
+            id,
+        })
+        .await
     }
 
     /// Gives a table another name, perhaps in another namespace.
@@ -245,7 +278,12 @@ impl Transaction {
     /// `NotFound`; `AlreadyExists`; `Invalid` if it is a view; `Unavailable`, `Corrupt`.
     pub async fn rename_table(&mut self, from: &RelationPath, to: &RelationPath) -> Result<()> {
         let id = self.table_id(from).await?;
-        self.stage(Action::RenameTable { id, from: from.clone(), to: to.clone() }).await
+        self.stage(Action::RenameTable {
+            id,
+            from: from.clone(),
+            to: to.clone(),
+        })
+        .await
     }
 
     /// Stores a query under a name.
@@ -260,7 +298,12 @@ impl Transaction {
         view: View,
         on_existing: OnExisting,
     ) -> Result<()> {
-        self.stage(Action::PutView { path: path.clone(), view, on_existing }).await
+        self.stage(Action::PutView {
+            path: path.clone(),
+            view,
+            on_existing,
+        })
+        .await
     }
 
     /// Drops a view.

@@ -33,8 +33,9 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Makes every object durable, all at once (invariant 8).
     pub(super) async fn store(&self, context: &Context) -> Result<()> {
-        futures::stream::iter(&self.objects)
-            .map(|bytes| context.store.put_object(self.epoch, bytes.clone()))
+        // By value: a future that borrows each item is not provably `Send`.
+        futures::stream::iter(self.objects.clone())
+            .map(|bytes| context.store.put_object(self.epoch, bytes))
             .buffer_unordered(UPLOADS)
             .try_for_each(|_| async { Ok(()) })
             .await
@@ -77,7 +78,10 @@ pub(super) async fn prepare(
             }
         };
         let entry = Entry::Table { id: *id, state };
-        renamed.entry(path.namespace.clone()).or_default().insert(path.name.clone(), Some(entry));
+        renamed
+            .entry(path.namespace.clone())
+            .or_default()
+            .insert(path.name.clone(), Some(entry));
     }
     for (path, relation) in &overlay.relations {
         let entry = match relation {
@@ -86,7 +90,10 @@ pub(super) async fn prepare(
             None => None,
         };
         changes.extend(view_change(base.catalog(), path, entry.is_some()).await?);
-        renamed.entry(path.namespace.clone()).or_default().insert(path.name.clone(), entry);
+        renamed
+            .entry(path.namespace.clone())
+            .or_default()
+            .insert(path.name.clone(), entry);
     }
     let mut builder = RootBuilder::new(&context.loader, epoch, base.catalog().root());
     builder.namespaces(&overlay.namespaces);
@@ -112,9 +119,18 @@ pub(super) async fn prepare(
         changes,
     };
     let bytes = encode(&commit)?;
-    let commit = CommitRef { object: ObjectRef::of(epoch, &bytes), sequence };
+    let commit = CommitRef {
+        object: ObjectRef::of(epoch, &bytes),
+        sequence,
+    };
     objects.push(bytes);
-    Ok(Prepared { commit, objects, epoch, root, states })
+    Ok(Prepared {
+        commit,
+        objects,
+        epoch,
+        root,
+        states,
+    })
 }
 
 /// The new state of a table, whose manifests are added to `objects`.
@@ -137,7 +153,10 @@ async fn state(
     let overflow = || Error::invalid("a table would get too large").with("table", id);
     for file in &table.added {
         state.rows = state.rows.checked_add(file.rows).ok_or_else(overflow)?;
-        state.bytes = state.bytes.checked_add(file.object.bytes).ok_or_else(overflow)?;
+        state.bytes = state
+            .bytes
+            .checked_add(file.object.bytes)
+            .ok_or_else(overflow)?;
         state.files += 1;
     }
     let mut tree = Tree::new(
@@ -147,8 +166,12 @@ async fn state(
         std::mem::take(&mut state.manifests),
     );
     let added = table.added.iter();
-    let added =
-        added.map(|file| Arc::new(DataFile { added_at: sequence, ..DataFile::clone(file) }));
+    let added = added.map(|file| {
+        Arc::new(DataFile {
+            added_at: sequence,
+            ..DataFile::clone(file)
+        })
+    });
     tree.append(added.collect()).await?;
     state.manifests = tree.top;
     objects.append(&mut tree.objects);
@@ -157,12 +180,19 @@ async fn state(
 
 fn namespace_changes(overlay: &Overlay) -> Vec<Change> {
     let operation = |exists: &bool| {
-        if *exists { RelationOperation::Create } else { RelationOperation::Drop }
+        if *exists {
+            RelationOperation::Create
+        } else {
+            RelationOperation::Drop
+        }
     };
     overlay
         .namespaces
         .iter()
-        .map(|(name, exists)| Change::Namespace { name: name.clone(), operation: operation(exists) })
+        .map(|(name, exists)| Change::Namespace {
+            name: name.clone(),
+            operation: operation(exists),
+        })
         .collect()
 }
 
@@ -180,14 +210,18 @@ async fn view_change(
         (true, true) => RelationOperation::Replace,
         (true, false) => RelationOperation::Drop,
     };
-    Ok(Some(Change::View { path: path.clone(), operation }))
+    Ok(Some(Change::View {
+        path: path.clone(),
+        operation,
+    }))
 }
 
 fn table_change(id: TableId, table: &StagedTable) -> Result<TableChange> {
     let base_path = table.base.as_ref().map(|base| &base.path);
-    let path = table.path.as_ref().or(base_path).ok_or_else(|| {
-        Error::internal("a staged table neither was nor is").with("table", id)
-    })?;
+    let path =
+        table.path.as_ref().or(base_path).ok_or_else(|| {
+            Error::internal("a staged table neither was nor is").with("table", id)
+        })?;
     let renamed_from = base_path.filter(|from| table.path.as_ref().is_some_and(|p| p != *from));
     let mut operations = Vec::new();
     if table.base.is_none() {
@@ -204,7 +238,10 @@ fn table_change(id: TableId, table: &StagedTable) -> Result<TableChange> {
     if table.path.is_none() {
         operations = vec![TableOperation::Drop];
     }
-    let gone = table.base.as_ref().filter(|_| table.overwritten || table.path.is_none());
+    let gone = table
+        .base
+        .as_ref()
+        .filter(|_| table.overwritten || table.path.is_none());
     Ok(TableChange {
         table: id,
         path: path.clone(),

@@ -7,9 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::conflict::Theirs;
 use super::prepare::prepare;
-use super::{
-    Action, CommitOutcome, Committed, Conflict, Conflicted, Context, Transaction,
-};
+use super::{Action, CommitOutcome, Committed, Conflict, Conflicted, Context, Transaction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Commit, CommitRef, KeyPage, RecordKind, RefRecord, Root};
 use crate::id::Version;
@@ -79,7 +77,10 @@ impl Transaction {
                 Rebased::Head(newer) => head = *newer,
                 Rebased::Replayed(committed) => return Ok(CommitOutcome::Committed(committed)),
                 Rebased::Conflicts(conflicts) => {
-                    let conflicted = Conflicted { transaction: self, conflicts };
+                    let conflicted = Conflicted {
+                        transaction: self,
+                        conflicts,
+                    };
                     return Ok(CommitOutcome::Conflicted(Box::new(conflicted)));
                 }
             }
@@ -113,7 +114,12 @@ impl Transaction {
             Appended::Published(_) => {
                 let commit_id = prepared.commit.id();
                 prepared.keep(context);
-                Ok(Some(Committed { version, commit_id, replayed: false, attempts: attempt }))
+                Ok(Some(Committed {
+                    version,
+                    commit_id,
+                    replayed: false,
+                    attempts: attempt,
+                }))
             }
             Appended::Lost(_) => Ok(None),
         }
@@ -170,12 +176,18 @@ impl Transaction {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Rebased::Head(Box::new(Head { record, base, overlay: Arc::new(overlay) })))
+        Ok(Rebased::Head(Box::new(Head {
+            record,
+            base,
+            overlay: Arc::new(overlay),
+        })))
     }
 
     /// The earlier commit with the same idempotency key, if there is one.
     async fn replay_of_key(&self, base: &Snapshot) -> Result<Option<Committed>> {
-        let Some(key) = &self.about.idempotency_key else { return Ok(None) };
+        let Some(key) = &self.about.idempotency_key else {
+            return Ok(None);
+        };
         let context = &self.context;
         let Some(sequence) = find_key(context, base.catalog().root(), key).await? else {
             return Ok(None);
@@ -190,8 +202,10 @@ impl Transaction {
                 None => break,
             }
         }
-        let published =
-            context.history.published(self.branch(), commit.id(), commit.sequence).await?;
+        let published = context
+            .history
+            .published(self.branch(), commit.id(), commit.sequence)
+            .await?;
         let Some((_, record)) = published else {
             return Err(Error::corrupt("an idempotency key leads to no commit")
                 .with("key", key)
@@ -263,7 +277,10 @@ impl Action {
 
 /// Whether replaying an action failed because of what others published.
 fn is_conflict(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound | ErrorKind::Invalid)
+    matches!(
+        error.kind(),
+        ErrorKind::AlreadyExists | ErrorKind::NotFound | ErrorKind::Invalid
+    )
 }
 
 /// A commit that others published.
@@ -287,12 +304,21 @@ async fn published_between(
         .await?;
     let commits = records
         .iter()
-        .flat_map(|record| record.commits.iter().map(|commit| (record.version, *commit)))
+        .flat_map(|record| {
+            record
+                .commits
+                .iter()
+                .map(|commit| (record.version, *commit))
+        })
         .collect::<Vec<_>>();
     futures::stream::iter(commits)
         .map(|(version, reference)| async move {
             let commit = context.history.commit(&reference).await?;
-            Ok(Published { version, reference, commit })
+            Ok(Published {
+                version,
+                reference,
+                commit,
+            })
         })
         .buffered(CONCURRENCY)
         .try_collect()
@@ -317,7 +343,11 @@ pub(crate) async fn snapshot_of(context: &Context, record: &RefRecord) -> Result
 pub(crate) async fn snapshot_at(context: &Context, point: Point) -> Result<Snapshot> {
     let commit = context.history.commit(&point.commit).await?;
     let root = context.loader.root(&commit.root).await?;
-    Ok(Snapshot::new(point, commit, Catalog::new(context.loader.clone(), root)))
+    Ok(Snapshot::new(
+        point,
+        commit,
+        Catalog::new(context.loader.clone(), root),
+    ))
 }
 
 /// The sequence of the commit that had `key`.
@@ -325,8 +355,8 @@ async fn find_key(context: &Context, root: &Root, key: &str) -> Result<Option<u6
     if let Some(entry) = root.keys.recent.iter().find(|entry| entry.key == key) {
         return Ok(Some(entry.sequence));
     }
-    let mut pages = futures::stream::iter(root.keys.pages.iter().rev())
-        .map(|page| context.loader.object::<KeyPage>(page))
+    let mut pages = futures::stream::iter(root.keys.pages.iter().rev().copied())
+        .map(|page| async move { context.loader.object::<KeyPage>(&page).await })
         .buffered(CONCURRENCY);
     while let Some(page) = pages.try_next().await? {
         if let Some(entry) = page.keys.iter().find(|entry| entry.key == key) {

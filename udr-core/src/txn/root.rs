@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::error::Result;
 use crate::format::{
-    Entry, KeyEntry, KeyLog, KeyPage, Namespace, NamespacePage, ObjectRef, PageRef, Relations, Root,
-    encode,
+    Entry, KeyEntry, KeyLog, KeyPage, Namespace, NamespacePage, ObjectRef, PageRef, Relations,
+    Root, encode,
 };
 use crate::id::Epoch;
 use crate::name::{NamespaceName, RelationName};
@@ -26,7 +26,12 @@ pub(super) struct RootBuilder<'a> {
 
 impl<'a> RootBuilder<'a> {
     pub(super) fn new(loader: &'a Loader, epoch: Epoch, root: &Root) -> Self {
-        Self { loader, epoch, root: root.clone(), objects: Vec::new() }
+        Self {
+            loader,
+            epoch,
+            root: root.clone(),
+            objects: Vec::new(),
+        }
     }
 
     /// Creates or drops namespaces.
@@ -43,7 +48,9 @@ impl<'a> RootBuilder<'a> {
     /// Changes what names stand for; rewrites the pages that they are on and no others.
     pub(super) async fn relations(&mut self, changes: Renamed) -> Result<()> {
         for (name, changes) in changes {
-            let Some(namespace) = self.root.namespaces.remove(&name) else { continue };
+            let Some(namespace) = self.root.namespaces.remove(&name) else {
+                continue;
+            };
             let changed = match namespace {
                 Namespace::Inline(mut entries) => {
                     apply(&mut entries, changes);
@@ -66,7 +73,10 @@ impl<'a> RootBuilder<'a> {
                 self.root.keys.pages.remove(0);
             }
         }
-        self.root.keys.recent.push(KeyEntry { key: key.to_owned(), sequence });
+        self.root.keys.recent.push(KeyEntry {
+            key: key.to_owned(),
+            sequence,
+        });
         Ok(())
     }
 
@@ -77,7 +87,9 @@ impl<'a> RootBuilder<'a> {
     ) -> Result<Namespace> {
         let mut by_page = BTreeMap::<usize, BTreeMap<_, _>>::new();
         for (name, entry) in changes {
-            let page = pages.partition_point(|page| page.first <= name).saturating_sub(1);
+            let page = pages
+                .partition_point(|page| page.first <= name)
+                .saturating_sub(1);
             by_page.entry(page).or_default().insert(name, entry);
         }
         let mut rebuilt = Vec::with_capacity(pages.len() + 1);
@@ -103,7 +115,10 @@ impl<'a> RootBuilder<'a> {
     }
 
     async fn page_entries(&self, page: &PageRef) -> Result<Relations> {
-        let fresh = self.objects.iter().find(|b| ObjectRef::of(self.epoch, b) == page.object);
+        let fresh = self
+            .objects
+            .iter()
+            .find(|b| ObjectRef::of(self.epoch, b) == page.object);
         match fresh {
             Some(bytes) => Ok(crate::format::decode::<NamespacePage>(bytes)?.entries),
             None => Ok(self.loader.page(&page.object).await?.entries.clone()),
@@ -129,10 +144,16 @@ impl<'a> RootBuilder<'a> {
         let mut entries = entries.into_iter().peekable();
         while let Some((first, _)) = entries.peek() {
             let first = first.clone();
-            let page = NamespacePage { entries: entries.by_ref().take(size).collect() };
+            let page = NamespacePage {
+                entries: entries.by_ref().take(size).collect(),
+            };
             let count = page.entries.len() as u64;
             let object = self.object(encode(&page)?);
-            pages.push(PageRef { first, object, entries: count });
+            pages.push(PageRef {
+                first,
+                object,
+                entries: count,
+            });
         }
         Ok(())
     }

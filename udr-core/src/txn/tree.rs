@@ -45,7 +45,14 @@ impl<'a> Tree<'a> {
         epoch: Epoch,
         top: Vec<ManifestRef>,
     ) -> Self {
-        Self { loader, schema, epoch, top, objects: Vec::new(), fresh: BTreeMap::new() }
+        Self {
+            loader,
+            schema,
+            epoch,
+            top,
+            objects: Vec::new(),
+            fresh: BTreeMap::new(),
+        }
     }
 
     /// Adds files after all others.
@@ -69,9 +76,16 @@ impl<'a> Tree<'a> {
     /// Where the manifests of `level` at the end of the top begin that are due to be merged with
     /// `entries` more.
     fn run_to_merge(&self, level: u8, entries: usize) -> Option<usize> {
-        let small = |m: &&ManifestRef| m.level == level && tier(m.entries as usize) <= tier(entries);
+        let small =
+            |m: &&ManifestRef| m.level == level && tier(m.entries as usize) <= tier(entries);
         let run = self.top.iter().rev().take_while(small).count();
-        let sum = self.top.iter().rev().take(run).map(|m| m.entries as usize).sum::<usize>();
+        let sum = self
+            .top
+            .iter()
+            .rev()
+            .take(run)
+            .map(|m| m.entries as usize)
+            .sum::<usize>();
         let due = run + 1 >= FANOUT && entries < BIG && sum + entries <= Manifest::ENTRIES_MAX;
         due.then(|| self.top.len() - run)
     }

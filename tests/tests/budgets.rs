@@ -1,0 +1,183 @@
+//! What operations cost in requests, and in how many of them wait for each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::memory::InMemory;
+use udr_core::Repository;
+use udr_core::Result;
+use udr_core::env::Env;
+use udr_core::id::Version;
+use udr_core::name::RefName;
+use udr_core::refs::Revision;
+use udr_testkit::counting::Calls;
+use udr_testkit::{CountingStore, Operation, Operations, fixtures};
+
+use crate::world::{
+    append, check, commit_rows, committed, create, create_tables, named, once, path, rows, store,
+    upload,
+};
+
+const LATENCY: Duration = Duration::from_millis(10);
+
+/// A repository with a table `t` of some commits, seen through a store that counts.
+async fn counted(commits: i64) -> (Arc<InMemory>, CountingStore, Repository) {
+    let inner = Arc::new(InMemory::new());
+    let quiet = create(inner.clone()).await;
+    create_tables(&quiet, &["t"]).await;
+    for i in 0..commits {
+        commit_rows(&quiet, &RefName::main(), &["t"], i * 10..(i + 1) * 10)
+            .await
+            .unwrap();
+    }
+    let counting = CountingStore::new(inner.clone(), LATENCY);
+    let repository = cold(&counting).await.unwrap();
+    (inner, counting, repository)
+}
+
+/// A repository that has seen nothing yet.
+async fn cold(counting: &CountingStore) -> Result<Repository> {
+    Repository::open(store(Arc::new(counting.clone()), once()), Env::system()).await
+}
+
+fn lists(calls: &Calls) -> usize {
+    calls.count(Operations::of(Operation::List))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_is_two_round_trips_after_its_data() {
+    let (inner, counting, repository) = counted(3).await;
+    // What a session does anyway: it has looked at the branch.
+    repository.head(&RefName::main()).await.unwrap();
+    for _ in 0..20 {
+        let mut transaction = repository.begin(&RefName::main()).await.unwrap();
+        let files = upload(
+            &repository,
+            &transaction,
+            &path("t"),
+            &[fixtures::numbered(0..10)],
+        )
+        .await
+        .unwrap();
+        transaction.append(&path("t"), files).await.unwrap();
+        counting.take();
+        committed(transaction.commit().await).unwrap();
+        let calls = counting.take();
+        assert!(
+            calls.depth() <= 2,
+            "{} round trips:\n{calls}",
+            calls.depth()
+        );
+        assert_eq!(lists(&calls), 0, "{calls}");
+        let records = calls.on("refs/").of(Operations::of(Operation::Create));
+        assert_eq!(records.count(Operations::ALL), 1, "{calls}");
+    }
+    check(&crate::world::open(inner).await.unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_point_query_lists_nothing() {
+    let (_, counting, _) = counted(40).await;
+    for query in ["head", "version", "branch"] {
+        let repository = cold(&counting).await.unwrap();
+        let main = RefName::main();
+        if query == "branch" {
+            let head = repository.head(&main).await.unwrap();
+            repository.create_branch(&named("b"), &head).await.unwrap();
+        }
+        let repository = cold(&counting).await.unwrap();
+        counting.take();
+        let snapshot = match query {
+            "head" => repository.head(&main).await.unwrap(),
+            "branch" => repository.head(&named("b")).await.unwrap(),
+            _ => repository
+                .resolve(&main, &Revision::at_version(Version(7)))
+                .await
+                .unwrap(),
+        };
+        let found = rows(&repository, &snapshot, &path("t")).await.unwrap();
+        assert!(!found.is_empty());
+        let calls = counting.take();
+        assert_eq!(lists(&calls), 0, "{query}:\n{calls}");
+        let metadata = calls.not_on("data/");
+        // Hint, records, commit, root, table state, manifests.
+        assert!(
+            metadata.depth() <= 7,
+            "{query}: {} round trips:\n{calls}",
+            metadata.depth()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_and_a_tag_are_one_small_record() {
+    let (_, counting, repository) = counted(3).await;
+    for i in 0..40 {
+        create_tables(&repository, &[&format!("table_{i}")]).await;
+    }
+    let head = repository.head(&RefName::main()).await.unwrap();
+    for create in ["branch", "tag"] {
+        counting.take();
+        if create == "branch" {
+            repository
+                .create_branch(&named("dev"), &head)
+                .await
+                .unwrap();
+        } else {
+            repository.create_tag(&named("v1"), &head).await.unwrap();
+        }
+        let writes = counting.take().of(Operations::WRITES);
+        let records = writes.of(Operations::of(Operation::Create));
+        assert_eq!(records.count(Operations::ALL), 1, "{create}:\n{writes}");
+        // Beside the record there is at most the hint, which is an aid and no state.
+        assert_eq!(
+            writes.not_on("hint").count(Operations::ALL),
+            1,
+            "{create}:\n{writes}"
+        );
+        assert!(writes.bytes(Operations::ALL) < 1024, "{create}:\n{writes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_costs_the_same_however_many_came_before() {
+    let (inner, counting, repository) = counted(0).await;
+    let mut costs = Vec::new();
+    for i in 0..300 {
+        let mut transaction = repository.begin(&RefName::main()).await.unwrap();
+        append(
+            &repository,
+            &mut transaction,
+            &path("t"),
+            fixtures::numbered(i..i + 1),
+        )
+        .await
+        .unwrap();
+        counting.take();
+        committed(transaction.commit().await).unwrap();
+        let calls = counting.take();
+        costs.push((
+            calls.count(Operations::ALL),
+            calls.bytes(Operations::WRITES),
+        ));
+    }
+    // Averages over the same number of commits, so that merges of manifests are in both.
+    let sum = |part: &[(usize, u64)]| {
+        part.iter()
+            .fold((0, 0), |(calls, bytes), c| (calls + c.0, bytes + c.1))
+    };
+    let (early, late) = (sum(&costs[100..200]), sum(&costs[200..300]));
+    assert!(
+        late.0 * 10 <= early.0 * 12,
+        "requests grew from {} to {}",
+        early.0,
+        late.0
+    );
+    assert!(
+        late.1 * 10 <= early.1 * 14,
+        "bytes grew from {} to {}",
+        early.1,
+        late.1
+    );
+    check(&crate::world::open(inner).await.unwrap()).await;
+}

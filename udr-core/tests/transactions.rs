@@ -1,0 +1,518 @@
+//! Transactions, branches and time travel through the public API.
+
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
+use futures::TryStreamExt as _;
+use udr_core::data::{TableWriter, WriteOptions, read_batches};
+use udr_core::env::Env;
+use udr_core::format::{DataFile, Schema, View};
+use udr_core::id::Version;
+use udr_core::maintenance::FsckOptions;
+use udr_core::name::{NamespaceName, RefName, RelationPath};
+use udr_core::refs::Revision;
+use udr_core::snapshot::Snapshot;
+use udr_core::store::Store;
+use udr_core::txn::{CommitOutcome, Committed, OnExisting, Transaction};
+use udr_core::{ErrorKind, FastForward, MergeMode, Repository};
+
+async fn repository() -> Repository {
+    let env = Env::seeded(1, 1_700_000_000_000_000);
+    Repository::create(Store::memory(), env).await.unwrap()
+}
+
+fn path(name: &str) -> RelationPath {
+    RelationPath::parse("public", name).unwrap()
+}
+
+fn schema() -> Schema {
+    let id = Field::new("id", DataType::Int64, false);
+    Schema::from_arrow(&ArrowSchema::new(vec![id])).unwrap()
+}
+
+async fn files(txn: &Transaction, table: &RelationPath, ids: &[i64]) -> Vec<DataFile> {
+    let table = txn.snapshot().table(table).await.unwrap();
+    let env = Env::seeded(
+        u64::from_ne_bytes(txn.id().as_bytes()[..8].try_into().unwrap()),
+        0,
+    );
+    let (id, epoch, schema) = (table.id(), txn.epoch(), table.schema());
+    let mut writer = TableWriter::new(
+        table.store(),
+        &env,
+        id,
+        epoch,
+        schema,
+        WriteOptions::default(),
+    )
+    .unwrap();
+    let column = Arc::new(Int64Array::from(ids.to_vec()));
+    writer
+        .write(&RecordBatch::try_new(schema.to_arrow(), vec![column]).unwrap())
+        .await
+        .unwrap();
+    writer.finish().await.unwrap()
+}
+
+async fn append(txn: &mut Transaction, table: &RelationPath, ids: &[i64]) {
+    let files = files(txn, table, ids).await;
+    txn.append(table, files).await.unwrap();
+}
+
+async fn committed(txn: Transaction) -> Committed {
+    match txn.commit().await.unwrap() {
+        CommitOutcome::Committed(committed) => committed,
+        other => panic!("not committed: {other:?}"),
+    }
+}
+
+async fn conflicts(txn: Transaction) -> String {
+    match txn.commit().await.unwrap() {
+        CommitOutcome::Conflicted(conflicted) => conflicted.to_error().to_string(),
+        other => panic!("no conflict: {other:?}"),
+    }
+}
+
+async fn ids(snapshot: &Snapshot, table: &RelationPath) -> Vec<i64> {
+    let table = snapshot.table(table).await.unwrap();
+    let mut found = Vec::new();
+    for file in table.plan(None).await.unwrap().files {
+        let batches = read_batches(table.store(), table.id(), &file, table.schema())
+            .await
+            .unwrap();
+        for batch in batches.try_collect::<Vec<_>>().await.unwrap() {
+            let column = batch
+                .column(0)
+                .as_any()
+                .downcast_ref::<Int64Array>()
+                .unwrap();
+            found.extend(column.values());
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found.len() as u64, table.rows());
+    found
+}
+
+/// A repository with the table `t` holding 1 at version 1.
+async fn with_table() -> Repository {
+    let repository = repository().await;
+    let mut txn = repository.begin(&RefName::main()).await.unwrap();
+    txn.create_table(&path("t"), schema()).await.unwrap();
+    append(&mut txn, &path("t"), &[1]).await;
+    assert_eq!(committed(txn).await.version, Version(1));
+    repository
+}
+
+async fn clean(repository: &Repository) {
+    let report = repository.fsck(FsckOptions::Data).await.unwrap();
+    assert!(report.is_clean(), "{:#?}", report.problems);
+}
+
+async fn head(repository: &Repository) -> Snapshot {
+    repository.head(&RefName::main()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_transaction_reads_its_own_writes_and_nobody_else_does() {
+    let repository = with_table().await;
+    let mut txn = repository.begin(&RefName::main()).await.unwrap();
+    append(&mut txn, &path("t"), &[2]).await;
+    txn.create_table(&path("u"), schema()).await.unwrap();
+    append(&mut txn, &path("u"), &[7]).await;
+    assert_eq!(ids(&txn.snapshot(), &path("t")).await, [1, 2]);
+    assert_eq!(ids(&txn.snapshot(), &path("u")).await, [7]);
+    assert_eq!(ids(&head(&repository).await, &path("t")).await, [1]);
+    assert!(head(&repository).await.table(&path("u")).await.is_err());
+    drop(txn);
+    assert_eq!(head(&repository).await.version(), Some(Version(1)));
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn concurrent_appends_are_rebased_and_both_kept() {
+    let repository = with_table().await;
+    let mut first = repository.begin(&RefName::main()).await.unwrap();
+    let mut second = repository.begin(&RefName::main()).await.unwrap();
+    append(&mut first, &path("t"), &[2]).await;
+    append(&mut second, &path("t"), &[3]).await;
+    assert_eq!(committed(first).await.attempts, 1);
+    let second = committed(second).await;
+    assert_eq!((second.version, second.attempts), (Version(3), 2));
+    assert_eq!(ids(&head(&repository).await, &path("t")).await, [1, 2, 3]);
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn an_overwrite_does_not_lose_rows_appended_meanwhile() {
+    let repository = with_table().await;
+    let mut overwrite = repository.begin(&RefName::main()).await.unwrap();
+    let mut other = repository.begin(&RefName::main()).await.unwrap();
+    let replacement = files(&overwrite, &path("t"), &[9]).await;
+    overwrite.overwrite(&path("t"), replacement).await.unwrap();
+    append(&mut other, &path("t"), &[2]).await;
+    committed(other).await;
+    let error = conflicts(overwrite).await;
+    assert!(
+        error.contains("table public.t: INSERT OVERWRITE here, INSERT meanwhile"),
+        "{error}"
+    );
+    assert_eq!(ids(&head(&repository).await, &path("t")).await, [1, 2]);
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn an_append_follows_a_table_that_was_renamed_meanwhile() {
+    let repository = with_table().await;
+    let mut txn = repository.begin(&RefName::main()).await.unwrap();
+    append(&mut txn, &path("t"), &[2]).await;
+    let mut rename = repository.begin(&RefName::main()).await.unwrap();
+    rename.rename_table(&path("t"), &path("u")).await.unwrap();
+    committed(rename).await;
+    committed(txn).await;
+    assert_eq!(ids(&head(&repository).await, &path("u")).await, [1, 2]);
+    assert!(head(&repository).await.table(&path("t")).await.is_err());
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_rename_and_its_own_append_survive_a_concurrent_append() {
+    let repository = with_table().await;
+    let mut txn = repository.begin(&RefName::main()).await.unwrap();
+    txn.rename_table(&path("t"), &path("u")).await.unwrap();
+    append(&mut txn, &path("u"), &[2]).await;
+    let mut other = repository.begin(&RefName::main()).await.unwrap();
+    append(&mut other, &path("t"), &[3]).await;
+    committed(other).await;
+    committed(txn).await;
+    assert_eq!(ids(&head(&repository).await, &path("u")).await, [1, 2, 3]);
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn two_that_create_one_name_conflict_and_a_dropped_table_takes_no_rows() {
+    let repository = with_table().await;
+    let mut first = repository.begin(&RefName::main()).await.unwrap();
+    let mut second = repository.begin(&RefName::main()).await.unwrap();
+    first.create_table(&path("u"), schema()).await.unwrap();
+    second.create_table(&path("u"), schema()).await.unwrap();
+    let mut late = repository.begin(&RefName::main()).await.unwrap();
+    append(&mut late, &path("t"), &[2]).await;
+    first.drop_table(&path("t")).await.unwrap();
+    committed(first).await;
+    assert!(conflicts(second).await.contains("table public.u"));
+    assert!(
+        conflicts(late)
+            .await
+            .contains("INSERT here, DROP TABLE meanwhile")
+    );
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn savepoints_undo_what_followed_them() {
+    let repository = with_table().await;
+    let mut txn = repository.begin(&RefName::main()).await.unwrap();
+    append(&mut txn, &path("t"), &[2]).await;
+    txn.savepoint("a").unwrap();
+    append(&mut txn, &path("t"), &[3]).await;
+    txn.drop_table(&path("t")).await.unwrap();
+    txn.savepoint("b").unwrap();
+    txn.rollback_to("a").unwrap();
+    assert_eq!(
+        txn.rollback_to("b").unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    txn.release("a").unwrap();
+    assert_eq!(txn.release("a").unwrap_err().kind(), ErrorKind::NotFound);
+    committed(txn).await;
+    assert_eq!(ids(&head(&repository).await, &path("t")).await, [1, 2]);
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_replayed_key_returns_the_first_result_however_old() {
+    let repository = with_table().await;
+    let keyed = async |ids: &[i64], key: String| {
+        let mut txn = repository.begin(&RefName::main()).await.unwrap();
+        append(&mut txn, &path("t"), ids).await;
+        txn.set_idempotency_key(key);
+        committed(txn).await
+    };
+    let first = keyed(&[2], "load-0".to_owned()).await;
+    // Enough to push the first key out of the root and onto a page.
+    for n in 1..70 {
+        let mut txn = repository.begin(&RefName::main()).await.unwrap();
+        txn.create_namespace(&NamespaceName::new(format!("n{n}")).unwrap())
+            .await
+            .unwrap();
+        txn.set_idempotency_key(format!("namespace-{n}"));
+        committed(txn).await;
+    }
+    let again = keyed(&[2], "load-0".to_owned()).await;
+    assert!(again.replayed && !first.replayed);
+    assert_eq!(
+        (again.version, again.commit_id),
+        (first.version, first.commit_id)
+    );
+    assert_eq!(ids(&head(&repository).await, &path("t")).await, [1, 2]);
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn one_key_tried_twice_at_once_is_applied_once() {
+    let repository = with_table().await;
+    let mut first = repository.begin(&RefName::main()).await.unwrap();
+    let mut second = repository.begin(&RefName::main()).await.unwrap();
+    for txn in [&mut first, &mut second] {
+        append(txn, &path("t"), &[2]).await;
+        txn.set_idempotency_key("load");
+    }
+    let (first, second) = (committed(first).await, committed(second).await);
+    assert!(second.replayed);
+    assert_eq!(second.commit_id, first.commit_id);
+    assert_eq!(ids(&head(&repository).await, &path("t")).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_branch_reads_on_from_where_it_starts_and_back_through_its_origin() {
+    let repository = with_table().await;
+    let (main, dev) = (RefName::main(), RefName::new("dev").unwrap());
+    let branch = repository
+        .create_branch(&dev, &head(&repository).await)
+        .await
+        .unwrap();
+    assert_eq!(branch.version, Version(1));
+    let mut txn = repository.begin(&dev).await.unwrap();
+    append(&mut txn, &path("t"), &[2]).await;
+    assert_eq!(committed(txn).await.version, Version(2));
+    let at = async |branch: &RefName, revision: &str| {
+        repository.resolve(branch, &revision.parse().unwrap()).await
+    };
+    assert_eq!(
+        ids(&at(&main, "dev").await.unwrap(), &path("t")).await,
+        [1, 2]
+    );
+    assert_eq!(ids(&at(&dev, "main").await.unwrap(), &path("t")).await, [1]);
+    assert_eq!(ids(&at(&dev, "1").await.unwrap(), &path("t")).await, [1]);
+    assert_eq!(at(&dev, "0").await.unwrap().version(), Some(Version(0)));
+    assert_eq!(at(&dev, "dev~2").await.unwrap().version(), Some(Version(0)));
+    assert_eq!(
+        at(&dev, "dev~3").await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    assert_eq!(at(&dev, "7").await.unwrap_err().kind(), ErrorKind::NotFound);
+    let commit = at(&dev, "HEAD").await.unwrap().commit_id();
+    let short = at(&main, &commit.to_hex()[..8]).await.unwrap();
+    assert_eq!(
+        (short.commit_id(), short.version()),
+        (commit, Some(Version(2)))
+    );
+    let error = at(&dev, "mian").await.unwrap_err();
+    assert_eq!(error.hint(), Some("did you mean `main`?"));
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_time_names_the_state_that_was_current_then() {
+    let repository = with_table().await;
+    let mut times = vec![head(&repository).await.point().at];
+    for n in 2..30 {
+        let mut txn = repository.begin(&RefName::main()).await.unwrap();
+        append(&mut txn, &path("t"), &[n]).await;
+        committed(txn).await;
+        times.push(head(&repository).await.point().at);
+    }
+    for (i, time) in times.iter().enumerate() {
+        for (offset, version) in [(0, i as u64 + 1), (-1, i as u64)] {
+            let revision = Revision::at_time(time + offset);
+            let found = repository
+                .resolve(&RefName::main(), &revision)
+                .await
+                .unwrap();
+            assert_eq!(found.version(), Some(Version(version)));
+        }
+    }
+    let before = Revision::at_time(0);
+    let error = repository
+        .resolve(&RefName::main(), &before)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_dropped_name_goes_on_counting_and_hides_its_first_life() {
+    let repository = with_table().await;
+    let dev = RefName::new("dev").unwrap();
+    let mut versions = Vec::new();
+    for n in 0..2 {
+        repository
+            .create_branch(&dev, &head(&repository).await)
+            .await
+            .unwrap();
+        let mut txn = repository.begin(&dev).await.unwrap();
+        append(&mut txn, &path("t"), &[10 + n]).await;
+        versions.push(committed(txn).await.version);
+        if n == 0 {
+            repository.drop_branch(&dev).await.unwrap();
+            assert_eq!(
+                repository.begin(&dev).await.unwrap_err().kind(),
+                ErrorKind::NotFound
+            );
+        }
+    }
+    assert!(versions[1] > versions[0]);
+    let first_life = Revision::at_version(versions[0]);
+    let error = repository.resolve(&dev, &first_life).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    let (upper, now) = (RefName::new("DEV").unwrap(), head(&repository).await);
+    let taken = repository.create_branch(&upper, &now).await.unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_stalled_writer_cannot_publish_on_a_branch_that_was_dropped() {
+    let repository = with_table().await;
+    let dev = RefName::new("dev").unwrap();
+    repository
+        .create_branch(&dev, &head(&repository).await)
+        .await
+        .unwrap();
+    let mut stalled = repository.begin(&dev).await.unwrap();
+    append(&mut stalled, &path("t"), &[2]).await;
+    repository.drop_branch(&dev).await.unwrap();
+    repository
+        .create_branch(&dev, &head(&repository).await)
+        .await
+        .unwrap();
+    assert_eq!(
+        stalled.commit().await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    let now = repository.head(&dev).await.unwrap();
+    assert_eq!(ids(&now, &path("t")).await, [1]);
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_fast_forward_publishes_the_commits_of_the_branch_and_refuses_divergence() {
+    let repository = with_table().await;
+    let (main, dev) = (RefName::main(), RefName::new("dev").unwrap());
+    repository
+        .create_branch(&dev, &head(&repository).await)
+        .await
+        .unwrap();
+    for n in 2..5 {
+        let mut txn = repository.begin(&dev).await.unwrap();
+        append(&mut txn, &path("t"), &[n]).await;
+        committed(txn).await;
+    }
+    let moved = repository
+        .fast_forward(&dev, &main, MergeMode::DryRun)
+        .await
+        .unwrap();
+    assert!(matches!(moved, FastForward::Moved { commits: 3, .. }));
+    assert_eq!(head(&repository).await.version(), Some(Version(1)));
+    let _ = repository
+        .fast_forward(&dev, &main, MergeMode::Publish)
+        .await
+        .unwrap();
+    assert_eq!(
+        ids(&head(&repository).await, &path("t")).await,
+        [1, 2, 3, 4]
+    );
+    assert_eq!(repository.log(&main, None).await.unwrap().len(), 5);
+    let again = repository
+        .fast_forward(&dev, &main, MergeMode::Publish)
+        .await
+        .unwrap();
+    assert!(matches!(again, FastForward::UpToDate { .. }));
+    for branch in [&main, &dev] {
+        let mut txn = repository.begin(branch).await.unwrap();
+        append(&mut txn, &path("t"), &[100]).await;
+        committed(txn).await;
+    }
+    let error = repository
+        .fast_forward(&dev, &main, MergeMode::Publish)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn views_and_namespaces_follow_the_rules_of_names() {
+    let repository = with_table().await;
+    let view = View {
+        sql: "SELECT 1".to_owned(),
+        namespace: NamespaceName::public(),
+    };
+    let mut txn = repository.begin(&RefName::main()).await.unwrap();
+    txn.create_view(&path("v"), view.clone(), OnExisting::Refuse)
+        .await
+        .unwrap();
+    let taken = txn
+        .create_view(&path("t"), view.clone(), OnExisting::Replace)
+        .await
+        .unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+    let taken = txn.create_table(&path("v"), schema()).await.unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(
+        txn.drop_view(&path("t")).await.unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+    assert_eq!(
+        txn.drop_table(&path("v")).await.unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+    let full = txn
+        .drop_namespace(&NamespaceName::public())
+        .await
+        .unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::Invalid);
+    committed(txn).await;
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn many_commits_and_many_tables_stay_in_short_trees() {
+    let repository = with_table().await;
+    for n in 0..300 {
+        let mut txn = repository.begin(&RefName::main()).await.unwrap();
+        append(&mut txn, &path("t"), &[n]).await;
+        committed(txn).await;
+    }
+    let table = head(&repository).await.table(&path("t")).await.unwrap();
+    assert_eq!(table.file_count(), 301);
+    let manifests = table.manifests().await.unwrap();
+    assert!(manifests.len() <= 16, "{} manifests", manifests.len());
+    let plan = table.plan(None).await.unwrap();
+    assert!(
+        plan.files.is_sorted_by_key(|file| file.added_at),
+        "files are in order of addition"
+    );
+    let mut txn = repository.begin(&RefName::main()).await.unwrap();
+    for n in 0..600 {
+        txn.create_table(&path(&format!("t{n:03}")), schema())
+            .await
+            .unwrap();
+    }
+    committed(txn).await;
+    let mut txn = repository.begin(&RefName::main()).await.unwrap();
+    for n in (0..600).filter(|n| n % 30 != 0) {
+        txn.drop_table(&path(&format!("t{n:03}"))).await.unwrap();
+    }
+    committed(txn).await;
+    let names = head(&repository)
+        .await
+        .relations(&NamespaceName::public())
+        .await
+        .unwrap();
+    assert_eq!(names.len(), 21);
+    clean(&repository).await;
+}

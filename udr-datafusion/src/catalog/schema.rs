@@ -1,0 +1,153 @@
+//! One namespace as a schema.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::error::Result;
+use datafusion::logical_expr::TableType;
+use udr_core::name::{NamespaceName, RelationPath};
+use udr_core::snapshot::{Relation, RelationKind};
+
+use super::provider::refuse_ddl;
+use super::relation_name::RelationRef;
+use super::system::MetadataTable;
+use super::{Scope, missing, view};
+use crate::error::to_datafusion;
+use crate::session::{Source, UdrSession};
+use crate::table::UdrTable;
+
+/// One namespace as a schema.
+#[derive(Debug)]
+pub(crate) struct UdrSchema {
+    session: Arc<UdrSession>,
+    catalog: String,
+    namespace: NamespaceName,
+    scope: Scope,
+}
+
+impl UdrSchema {
+    pub(super) fn new(
+        session: Arc<UdrSession>,
+        catalog: String,
+        namespace: NamespaceName,
+        scope: Scope,
+    ) -> Self {
+        Self {
+            session,
+            catalog,
+            namespace,
+            scope,
+        }
+    }
+
+    /// The provider of a name, or an error that says what there is instead.
+    async fn find(&self, text: &str) -> udr_core::Result<Arc<dyn TableProvider>> {
+        let name = RelationRef::parse(text)?;
+        let path = RelationPath::new(self.namespace.clone(), name.name);
+        let scope = match name.revision {
+            Some(revision) => self.scope.at(Source::At(revision)),
+            None => self.scope.clone(),
+        };
+        let pinned = match self.session.pinned(&scope.source).await {
+            Ok(pinned) => pinned,
+            Err(error) if self.is_branch_catalog(&scope) => {
+                return Err(missing::catalog(&self.session, &self.catalog, error).await);
+            }
+            Err(error) => return Err(error),
+        };
+        if scope.source.is_tip()
+            && let Err(error) = self.session.see(&pinned.snapshot).await
+        {
+            tracing::debug!(%error, "the names of the state could not be read");
+        }
+        match (pinned.snapshot.relation(&path).await?, name.metadata) {
+            (None, _) => {
+                Err(missing::relation(&self.session, &pinned.snapshot, &path, &scope).await)
+            }
+            (Some(Relation::Table(table)), None) => Ok(Arc::new(UdrTable::new(
+                Arc::clone(&self.session),
+                scope,
+                &table,
+            )?)),
+            (Some(Relation::Table(table)), Some(kind)) => Ok(Arc::new(MetadataTable::of_table(
+                Arc::clone(&self.session),
+                &scope,
+                &table,
+                kind,
+            ))),
+            (Some(Relation::View(view)), None) => {
+                view::provider(&self.session, &scope, &path, &view).await
+            }
+            (Some(Relation::View(_)), Some(_)) => Err(missing::no_metadata(&path)),
+        }
+    }
+
+    fn is_branch_catalog(&self, scope: &Scope) -> bool {
+        self.catalog != self.session.catalog() && scope.source.key() == self.scope.source.key()
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for UdrSchema {
+    fn table_names(&self) -> Vec<String> {
+        if self.scope.source.is_tip() {
+            self.session.relations(self.namespace.as_str())
+        } else {
+            Vec::new()
+        }
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        match self.find(name).await {
+            Ok(provider) => Ok(Some(provider)),
+            // A table function is looked up as a table first, and found elsewhere.
+            Err(_) if self.session.is_table_function(name) => Ok(None),
+            Err(error) => Err(to_datafusion(error)),
+        }
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        if self.scope.source.is_tip() {
+            match self.session.known_kind(self.namespace.as_str(), name) {
+                Some(RelationKind::Table) => return Ok(Some(TableType::Base)),
+                Some(RelationKind::View) => return Ok(Some(TableType::View)),
+                None => {}
+            }
+        }
+        Ok(self
+            .table(name)
+            .await?
+            .map(|provider| provider.table_type()))
+    }
+
+    fn register_table(
+        &self,
+        name: String,
+        table: Arc<dyn TableProvider>,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
+        let statement = match table.table_type() {
+            TableType::View => "CREATE VIEW",
+            TableType::Base | TableType::Temporary => "CREATE TABLE",
+        };
+        Err(to_datafusion(refuse_ddl(statement, &name)))
+    }
+
+    fn deregister_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let statement = match self.session.known_kind(self.namespace.as_str(), name) {
+            Some(RelationKind::View) => "DROP VIEW",
+            _ => "DROP TABLE",
+        };
+        // `DROP … IF EXISTS` swallows this error, so it is also said here.
+        tracing::warn!(name, "{statement} was not run: use udr_sql or udr_call");
+        Err(to_datafusion(refuse_ddl(statement, name)))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.scope.source.is_tip()
+            && self
+                .session
+                .known_kind(self.namespace.as_str(), name)
+                .is_some()
+    }
+}

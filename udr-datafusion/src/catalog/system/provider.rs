@@ -1,0 +1,219 @@
+//! The providers of metadata tables.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{SchemaProvider, Session, TableProvider};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use udr_core::error::nearest;
+use udr_core::id::TableId;
+use udr_core::name::RelationPath;
+use udr_core::snapshot::TableSnapshot;
+use udr_core::{Error, Result};
+
+use super::super::Scope;
+use super::super::provider::refuse_ddl;
+use super::table_history::{
+    history_batch, history_schema, place, snapshots_batch, snapshots_schema,
+};
+use super::{
+    SystemTable, TableMetadata, branches_batch, files, log_batch, log_schema, refs_schema,
+    tags_batch,
+};
+use crate::error::to_datafusion;
+use crate::exec::{CommandExec, Runs};
+use crate::session::{Source, StatementPin, UdrSession};
+
+/// The schema `udr`: the repository's own tables.
+#[derive(Debug)]
+pub(crate) struct SystemSchema {
+    session: Arc<UdrSession>,
+    scope: Scope,
+}
+
+impl SystemSchema {
+    pub(crate) fn new(session: Arc<UdrSession>, scope: Scope) -> Self {
+        Self { session, scope }
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for SystemSchema {
+    fn table_names(&self) -> Vec<String> {
+        SystemTable::ALL
+            .map(|table| table.as_str().to_owned())
+            .to_vec()
+    }
+
+    async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        let Some(table) = SystemTable::ALL
+            .into_iter()
+            .find(|table| table.as_str() == name)
+        else {
+            let names = SystemTable::ALL.map(SystemTable::as_str);
+            let error = Error::not_found("no such system table").with("name", name);
+            let error = match nearest(name, names) {
+                Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+                None => error.with_hint(format!("there are {}", names.join(", "))),
+            };
+            return Err(to_datafusion(error));
+        };
+        Ok(Some(Arc::new(MetadataTable {
+            session: Arc::clone(&self.session),
+            source: self.scope.source.clone(),
+            what: What::System(table),
+            pin: None,
+        })))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        SystemTable::ALL
+            .into_iter()
+            .any(|table| table.as_str() == name)
+    }
+
+    fn register_table(
+        &self,
+        name: String,
+        _table: Arc<dyn TableProvider>,
+    ) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        Err(to_datafusion(refuse_ddl("CREATE TABLE", &name)))
+    }
+
+    fn deregister_table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        Err(to_datafusion(
+            Error::invalid("a system table cannot be dropped").with("name", name),
+        ))
+    }
+}
+
+/// A table about the repository or about a table.
+#[derive(Debug, Clone)]
+pub(crate) struct MetadataTable {
+    session: Arc<UdrSession>,
+    source: Source,
+    what: What,
+    pin: Option<Arc<StatementPin>>,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    System(SystemTable),
+    Table {
+        kind: TableMetadata,
+        path: RelationPath,
+        id: TableId,
+    },
+}
+
+impl MetadataTable {
+    /// A table about `table`.
+    pub(crate) fn of_table(
+        session: Arc<UdrSession>,
+        scope: &Scope,
+        table: &TableSnapshot,
+        kind: TableMetadata,
+    ) -> Self {
+        let what = What::Table {
+            kind,
+            path: table.path().clone(),
+            id: table.id(),
+        };
+        Self {
+            session,
+            source: scope.source.clone(),
+            what,
+            pin: None,
+        }
+    }
+
+    /// The same table, read at the state of a statement.
+    pub(crate) fn pinned(&self, pin: Arc<StatementPin>) -> Self {
+        Self {
+            pin: Some(pin),
+            ..self.clone()
+        }
+    }
+
+    fn name(&self) -> String {
+        match &self.what {
+            What::System(table) => format!("{}.{}", super::SYSTEM_SCHEMA, table.as_str()),
+            What::Table { kind, path, .. } => format!("{path}${}", kind.as_str()),
+        }
+    }
+
+    async fn batch(&self, limit: Option<usize>) -> Result<arrow::record_batch::RecordBatch> {
+        let session = &self.session;
+        let state = async || match &self.pin {
+            Some(pin) => pin.state(session, &self.source).await,
+            None => session.pinned(&self.source).await,
+        };
+        match &self.what {
+            What::System(SystemTable::Branches) => branches_batch(session).await,
+            What::System(SystemTable::Tags) => tags_batch(session).await,
+            What::System(SystemTable::Log) => {
+                let (branch, newest) = place(session, &state().await?.snapshot);
+                log_batch(session, &branch, newest, limit).await
+            }
+            What::Table { kind, path, id } => {
+                let snapshot = state().await?.snapshot;
+                match kind {
+                    TableMetadata::History => history_batch(session, &snapshot, *id, limit).await,
+                    TableMetadata::Snapshots => {
+                        snapshots_batch(session, &snapshot, *id, limit).await
+                    }
+                    TableMetadata::Files => {
+                        files::files_batch(&snapshot.table(path).await?, limit).await
+                    }
+                    TableMetadata::Manifests => {
+                        files::manifests_batch(&snapshot.table(path).await?, limit).await
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl TableProvider for MetadataTable {
+    fn schema(&self) -> SchemaRef {
+        match &self.what {
+            What::System(SystemTable::Log) => log_schema(),
+            What::System(SystemTable::Branches | SystemTable::Tags) => refs_schema(),
+            What::Table { kind, .. } => match kind {
+                TableMetadata::History => history_schema(),
+                TableMetadata::Snapshots => snapshots_schema(),
+                TableMetadata::Files => files::files_schema(),
+                TableMetadata::Manifests => files::manifests_schema(),
+            },
+        }
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let table = self.clone();
+        let read = CommandExec::try_new(
+            self.name(),
+            &self.schema(),
+            projection.map(Vec::as_slice),
+            Arc::new(move || {
+                let table = table.clone();
+                Box::pin(async move { table.batch(limit).await })
+            }),
+            Runs::Again,
+        )?;
+        Ok(Arc::new(read))
+    }
+}

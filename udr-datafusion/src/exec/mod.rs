@@ -1,0 +1,31 @@
+//! Plan nodes of our own: what writes, and what is no scan of data files.
+//!
+//! In: batches, or nothing. Out: counts, or the batch of a command. Effects happen when a node is
+//! executed, once, and never while planning. Called by DataFusion.
+
+mod command;
+mod stage;
+mod write;
+
+pub(crate) use command::Runs;
+pub use command::{CommandExec, CommandTable};
+pub(crate) use stage::UdrStageExec;
+pub(crate) use write::{FileSpec, write_files};
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
+use datafusion::physical_plan::{Partitioning, PlanProperties};
+
+/// The properties of a node whose partitions each give their rows when they are done.
+fn properties(schema: SchemaRef, partitions: usize) -> Arc<PlanProperties> {
+    let properties = PlanProperties::new(
+        EquivalenceProperties::new(schema),
+        Partitioning::UnknownPartitioning(partitions),
+        EmissionType::Final,
+        Boundedness::Bounded,
+    );
+    Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative))
+}

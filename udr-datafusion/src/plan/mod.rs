@@ -1,0 +1,10 @@
+//! Rules that keep DataFusion from giving wrong answers.
+//!
+//! In: a plan or a relation of a statement. Out: the same with one state for all its tables, with
+//! transaction statements made runnable, or a refusal. Called by DataFusion.
+
+mod analyzer;
+mod relation;
+
+pub(crate) use analyzer::UdrAnalyzerRule;
+pub(crate) use relation::VersionClauses;

@@ -1,0 +1,69 @@
+//! One statement, one state.
+//!
+//! DataFusion resolves each name by itself and scans later, so two tables of one statement could
+//! see two commits. All scans of one plan share a [`StatementPin`]: the first that is asked finds
+//! the state, and the others read the same one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+use udr_core::Result;
+use udr_core::id::TransactionId;
+use udr_core::snapshot::Snapshot;
+
+use super::{Source, UdrSession};
+
+/// A state, and the open transaction it was taken from.
+#[derive(Clone)]
+pub(crate) struct Pinned {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) transaction: Option<TransactionId>,
+    /// How many changes the session had made in transactions.
+    pub(super) changes: u64,
+}
+
+impl Pinned {
+    /// A state that has nothing to do with an open transaction.
+    pub(super) fn published(snapshot: Snapshot) -> Self {
+        Self {
+            snapshot,
+            transaction: None,
+            changes: 0,
+        }
+    }
+}
+
+/// The states that one statement reads, one for each source, found when first asked for.
+#[derive(Default)]
+pub(crate) struct StatementPin {
+    states: Mutex<BTreeMap<Option<String>, Arc<OnceCell<Pinned>>>>,
+}
+
+impl StatementPin {
+    /// The state of `source` for this statement.
+    pub(crate) async fn state(&self, session: &UdrSession, source: &Source) -> Result<Pinned> {
+        let key = match source {
+            // The session's branch by name is the session's own state, unless that is something
+            // else than the head; otherwise one statement could see two heads of one branch.
+            Source::At(revision)
+                if session.reads_head() && revision.to_string() == session.branch().as_str() =>
+            {
+                None
+            }
+            source => source.key(),
+        };
+        let cell = Arc::clone(self.states.lock().entry(key.clone()).or_default());
+        let source = if key.is_none() { &Source::Tip } else { source };
+        cell.get_or_try_init(|| session.pinned(source))
+            .await
+            .cloned()
+    }
+}
+
+impl std::fmt::Debug for StatementPin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StatementPin").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,398 @@
+//! The session's open transaction, and the changes that statements make in it.
+//!
+//! The transaction is taken out of the session for asynchronous work, so that no lock is held
+//! across a wait, and comes back with a guard: a statement that fails or is dropped halfway leaves
+//! the transaction as it was before the statement.
+
+use udr_core::id::{Epoch, TransactionId};
+use udr_core::refs::Revision;
+use udr_core::txn::{CommitOutcome, Committed, Transaction};
+use udr_core::{Error, Result};
+
+use super::slot::{Open, Slot, busy, no_transaction, read_only};
+use super::{Pinned, State, UdrSession};
+
+/// How a transaction starts.
+#[derive(Debug, Clone, Default)]
+pub struct BeginOptions {
+    /// Refuses changes.
+    pub read_only: bool,
+    /// Reads this state instead of the head of the branch; only together with `read_only`.
+    pub as_of: Option<Revision>,
+}
+
+/// What a statement does to the rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// It adds some, whatever the others are.
+    Add,
+    /// It puts others in the place of those that it has seen.
+    Replace,
+}
+
+/// Where a statement that was planned on a state writes to.
+pub(crate) enum WriteTarget {
+    /// The session's open transaction, if it is the one that was planned in; and if it has not
+    /// changed since, where that matters.
+    Open {
+        id: TransactionId,
+        epoch: Epoch,
+        changes: Option<u64>,
+    },
+    /// A transaction of its own, which commits when the statement is done.
+    Own(Box<Transaction>),
+}
+
+impl WriteTarget {
+    /// The epoch that data files are written under.
+    pub(crate) fn epoch(&self) -> Epoch {
+        match self {
+            Self::Open { epoch, .. } => *epoch,
+            Self::Own(transaction) => transaction.epoch(),
+        }
+    }
+}
+
+impl UdrSession {
+    /// Starts a transaction: until it ends, statements read its base and their own changes.
+    ///
+    /// Its isolation is snapshot isolation.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if one is open, if the session is pinned and the transaction is to write, or if
+    /// `as_of` is given without `read_only`.
+    pub async fn begin(&self, options: BeginOptions) -> Result<()> {
+        let nested = "a transaction is open already";
+        self.refuse_in_transaction(nested)?;
+        if options.as_of.is_some() && !options.read_only {
+            return Err(
+                Error::invalid("a transaction that reads an older state is read only")
+                    .with_hint("BEGIN READ ONLY AS OF '…'"),
+            );
+        }
+        let open = if options.read_only {
+            let snapshot = match &options.as_of {
+                Some(revision) => self.snapshot_at(revision).await?,
+                None => self.snapshot().await?,
+            };
+            Open::Reading {
+                id: self.repository.env().transaction_id(),
+                snapshot,
+            }
+        } else {
+            self.refuse_pinned()?;
+            let branch = self.branch();
+            let mut transaction = self.repository.begin(&branch).await?;
+            self.sign(&mut transaction);
+            Open::Writing(Box::new(transaction))
+        };
+        let mut state = self.state.lock();
+        super::refuse_open(&state, nested)?;
+        state.transaction = Slot::Open(open);
+        Ok(())
+    }
+
+    /// Publishes the open transaction's changes; `None` if it had none.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if none is open. `Conflict` if somebody else published something that cannot be
+    /// reconciled with it; the transaction is given up then, and the message has the conflicts.
+    /// `Indeterminate` if it is unknown whether it was published.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped halfway, the transaction is over and may or may not have been published.
+    pub async fn commit(&self, message: Option<String>) -> Result<Option<Committed>> {
+        let open = {
+            let mut state = self.state.lock();
+            match std::mem::replace(&mut state.transaction, Slot::Idle) {
+                Slot::Idle => return Err(no_transaction()),
+                Slot::Busy(status) => {
+                    state.transaction = Slot::Busy(status);
+                    return Err(busy());
+                }
+                Slot::Open(open) => open,
+            }
+        };
+        let Open::Writing(mut transaction) = open else {
+            return Ok(None);
+        };
+        if let Some(message) = message {
+            transaction.set_message(message);
+        }
+        let committed = published(transaction.commit().await?);
+        self.names_changed().await;
+        committed
+    }
+
+    /// Gives the open transaction up.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if none is open, or while a statement is changing it.
+    pub async fn rollback(&self) -> Result<()> {
+        {
+            let mut state = self.state.lock();
+            match state.transaction {
+                Slot::Idle => return Err(no_transaction()),
+                Slot::Busy(_) => return Err(busy()),
+                Slot::Open(_) => state.transaction = Slot::Idle,
+            }
+        }
+        self.names_changed().await;
+        Ok(())
+    }
+
+    /// Marks the changes so far.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` without an open transaction, or if there are too many marks.
+    pub fn savepoint(&self, name: &str) -> Result<()> {
+        self.state.lock().transaction.writing()?.savepoint(name)
+    }
+
+    /// Undoes the changes since a mark.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` without an open transaction, `NotFound` without the mark.
+    pub fn rollback_to(&self, name: &str) -> Result<()> {
+        {
+            let mut state = self.state.lock();
+            state.transaction.writing()?.rollback_to(name)?;
+            state.changes += 1;
+        }
+        self.forget_names();
+        Ok(())
+    }
+
+    /// Forgets a mark, and keeps the changes.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` without an open transaction, `NotFound` without the mark.
+    pub fn release(&self, name: &str) -> Result<()> {
+        self.state.lock().transaction.writing()?.release(name)
+    }
+
+    /// Makes a change: in the open transaction, which is as before if the change fails, or in a
+    /// transaction of its own that commits at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`; `Invalid` if the session cannot write, or while another statement is
+    /// changing the transaction; those of committing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it commits, nothing has changed; see [`UdrSession::commit`] for the rest.
+    pub async fn write<T>(
+        &self,
+        change: impl AsyncFnOnce(&mut Transaction) -> Result<T>,
+    ) -> Result<T> {
+        self.refuse_pinned()?;
+        if let Some(mut taken) = self.take(Planned::Now)? {
+            let done = change(taken.transaction()?).await?;
+            taken.keep();
+            self.names_changed().await;
+            return Ok(done);
+        }
+        let branch = self.branch();
+        let mut transaction = self.repository.begin(&branch).await?;
+        self.sign(&mut transaction);
+        let done = change(&mut transaction).await?;
+        published(transaction.commit().await?)?;
+        self.names_changed().await;
+        Ok(done)
+    }
+
+    /// Where a statement that reads `pinned` writes to.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the session cannot write.
+    pub(crate) async fn write_target(&self, pinned: &Pinned, rows: Rows) -> Result<WriteTarget> {
+        self.refuse_pinned()?;
+        if let Some(id) = pinned.transaction {
+            let mut state = self.state.lock();
+            let transaction = state.transaction.writing()?;
+            if transaction.id() != id {
+                return Err(other_transaction());
+            }
+            return Ok(WriteTarget::Open {
+                id,
+                epoch: transaction.epoch(),
+                changes: (rows == Rows::Replace).then_some(pinned.changes),
+            });
+        }
+        let branch = pinned
+            .snapshot
+            .branch()
+            .cloned()
+            .unwrap_or_else(|| self.branch());
+        let mut transaction = self.repository.begin_at(&branch, &pinned.snapshot).await?;
+        self.sign(&mut transaction);
+        Ok(WriteTarget::Own(Box::new(transaction)))
+    }
+
+    /// Makes a change where [`UdrSession::write_target`] said; `message` is that of the commit, if
+    /// the change has one of its own.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if the session is in another transaction than the statement was planned in;
+    /// those of [`UdrSession::write`].
+    pub(crate) async fn write_to<T>(
+        &self,
+        target: WriteTarget,
+        message: String,
+        change: impl AsyncFnOnce(&mut Transaction) -> Result<T>,
+    ) -> Result<T> {
+        let (planned, own) = match target {
+            WriteTarget::Open { id, changes, .. } => (Planned::In { id, changes }, None),
+            WriteTarget::Own(transaction) => (Planned::Outside, Some(transaction)),
+        };
+        let taken = self.take(planned)?;
+        let done = match (taken, own) {
+            (Some(mut taken), None) => {
+                let done = change(taken.transaction()?).await?;
+                taken.keep();
+                done
+            }
+            (None, Some(mut transaction)) => {
+                transaction.set_message(message);
+                let done = change(&mut transaction).await?;
+                published(transaction.commit().await?)?;
+                done
+            }
+            _ => return Err(other_transaction()),
+        };
+        self.forget_names();
+        Ok(done)
+    }
+
+    /// Whether the session reads the head of its branch: no transaction, no pin.
+    pub(super) fn reads_head(&self) -> bool {
+        let state = self.state.lock();
+        state.transaction.is_idle() && state.as_of.is_none()
+    }
+
+    fn refuse_pinned(&self) -> Result<()> {
+        match &self.state.lock().as_of {
+            Some((revision, _)) => Err(Error::invalid("the session is pinned and cannot write")
+                .with("as_of", revision)
+                .with_hint("lift the pin first")),
+            None => Ok(()),
+        }
+    }
+
+    fn sign(&self, transaction: &mut Transaction) {
+        if let Some(author) = &self.author {
+            transaction.set_author(author.clone());
+        }
+    }
+
+    /// Takes the open transaction out for one statement; `None` if there is none.
+    fn take(&self, planned: Planned) -> Result<Option<Taken<'_>>> {
+        let mut guard = self.state.lock();
+        let state: &mut State = &mut guard;
+        let id = match &mut state.transaction {
+            Slot::Idle => None,
+            slot => Some(slot.writing()?.id()),
+        };
+        match planned {
+            Planned::Now => {}
+            Planned::Outside if id.is_none() => {}
+            Planned::In { id: expected, .. } if id != Some(expected) => {
+                return Err(other_transaction());
+            }
+            Planned::In { changes, .. } if changes.is_none_or(|seen| seen == state.changes) => {}
+            Planned::In { .. } => {
+                return Err(Error::conflict(
+                    "another statement of this session changed the transaction meanwhile",
+                )
+                .with_hint("run the statements of a transaction one after the other"));
+            }
+            Planned::Outside => return Err(other_transaction()),
+        }
+        let Some(status) = state.transaction.status() else {
+            return Ok(None);
+        };
+        match std::mem::replace(&mut state.transaction, Slot::Busy(status)) {
+            Slot::Open(open) => match open {
+                Open::Writing(transaction) => Ok(Some(Taken {
+                    session: self,
+                    before: Some(transaction.clone()),
+                    transaction: Some(transaction),
+                })),
+                reading @ Open::Reading { .. } => {
+                    state.transaction = Slot::Open(reading);
+                    Err(read_only())
+                }
+            },
+            other => {
+                state.transaction = other;
+                Err(busy())
+            }
+        }
+    }
+}
+
+/// When a statement that changes something was planned.
+#[derive(Clone, Copy)]
+enum Planned {
+    /// It was not: it is a change made directly.
+    Now,
+    /// Outside of a transaction.
+    Outside,
+    /// In this transaction; after so many changes, where that matters.
+    In {
+        id: TransactionId,
+        changes: Option<u64>,
+    },
+}
+
+/// A transaction that a statement has taken out of its session.
+struct Taken<'a> {
+    session: &'a UdrSession,
+    before: Option<Box<Transaction>>,
+    transaction: Option<Box<Transaction>>,
+}
+
+impl Taken<'_> {
+    fn transaction(&mut self) -> Result<&mut Transaction> {
+        self.transaction
+            .as_deref_mut()
+            .ok_or_else(|| Error::internal("a transaction was lost"))
+    }
+
+    /// Ends the statement with its changes kept.
+    fn keep(mut self) {
+        self.before = self.transaction.take();
+        self.session.state.lock().changes += 1;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(transaction) = self.before.take() {
+            self.session.state.lock().transaction = Slot::Open(Open::Writing(transaction));
+        }
+    }
+}
+
+fn published(outcome: CommitOutcome) -> Result<Option<Committed>> {
+    match outcome {
+        CommitOutcome::Committed(committed) => Ok(Some(committed)),
+        CommitOutcome::Unchanged(_) => Ok(None),
+        CommitOutcome::Conflicted(conflicted) => Err(conflicted.to_error()),
+    }
+}
+
+fn other_transaction() -> Error {
+    Error::conflict("the session is in another transaction than when the statement was planned")
+        .with_hint("run the statement again")
+}

@@ -1,0 +1,115 @@
+//! What a statement says, before anything is looked up.
+
+use datafusion::common::TableReference;
+use datafusion::sql::parser::Statement as SqlStatement;
+
+/// One parsed statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Statement {
+    /// A statement that only UDR has.
+    Command(Command),
+    /// Anything that DataFusion parses, its version clauses not resolved yet.
+    Sql(Box<SqlStatement>),
+}
+
+/// A statement that only UDR has. Revisions and names are as written, without quotes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// `BEGIN …`, `START TRANSACTION …`
+    Begin {
+        access: Access,
+        as_of: Option<String>,
+    },
+    /// `COMMIT [MESSAGE '…']`, `END …`
+    Commit { message: Option<String> },
+    /// `ROLLBACK`, `ABORT`
+    Rollback,
+    /// `SAVEPOINT s`
+    Savepoint(String),
+    /// `ROLLBACK TO [SAVEPOINT] s`
+    RollbackTo(String),
+    /// `RELEASE [SAVEPOINT] s`
+    Release(String),
+    /// `CREATE BRANCH|TAG [IF NOT EXISTS] name [FROM revision]`
+    CreateRef {
+        kind: RefKind,
+        name: String,
+        from: Option<String>,
+        existing: Existing,
+    },
+    /// `DROP BRANCH|TAG [IF EXISTS] name`
+    DropRef {
+        kind: RefKind,
+        name: String,
+        missing: Missing,
+    },
+    /// `USE BRANCH name`, `SET udr.branch = …`
+    UseBranch(String),
+    /// `MERGE BRANCH source [INTO target] [DRY RUN]`
+    MergeBranch {
+        source: String,
+        target: Option<String>,
+        effect: Effect,
+    },
+    /// `SHOW BRANCHES`, `SHOW TAGS`
+    ShowRefs(RefKind),
+    /// `SHOW LOG [ON branch] [LIMIT n]`
+    ShowLog {
+        branch: Option<String>,
+        limit: Option<usize>,
+    },
+    /// `SHOW REFLOG [ON branch] [LIMIT n]`
+    ShowReflog {
+        branch: Option<String>,
+        limit: Option<usize>,
+    },
+    /// `SHOW STATUS`
+    ShowStatus,
+    /// `SHOW TABLES [FROM namespace] [AS OF revision]`
+    ShowTables {
+        namespace: Option<String>,
+        as_of: Option<String>,
+    },
+    /// `DESCRIBE HISTORY table [LIMIT n]`
+    DescribeHistory {
+        table: TableReference,
+        limit: Option<usize>,
+    },
+    /// `SET udr.as_of = '…'`, `RESET udr.as_of`
+    SetAsOf(Option<String>),
+}
+
+/// What a transaction may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+/// A kind of named pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RefKind {
+    Branch,
+    Tag,
+}
+
+/// What to do when the thing to create is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    Refuse,
+    Keep,
+}
+
+/// What to do when the thing to drop is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Refuse,
+    Ignore,
+}
+
+/// Whether a statement does what it says or only tells what it would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Apply,
+    DryRun,
+}

@@ -1,0 +1,63 @@
+//! BEGIN, COMMIT, ROLLBACK, savepoints, and the session's pin.
+
+use arrow::record_batch::RecordBatch;
+use udr_core::{Error, Result};
+
+use super::result::{batch, commit_schema, done, maybe_commit, maybe_version, one_text};
+use crate::session::{BeginOptions, UdrSession};
+use crate::sql::ast::{Access, Command};
+
+pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<RecordBatch> {
+    match command {
+        Command::Begin { access, as_of } => {
+            let as_of = as_of.as_deref().map(str::parse).transpose()?;
+            let read_only = matches!(access, Access::ReadOnly);
+            session.begin(BeginOptions { read_only, as_of }).await?;
+            done("transaction started")
+        }
+        Command::Commit { message } => commit(session, message.clone()).await,
+        Command::Rollback => {
+            session.rollback().await?;
+            done("transaction rolled back")
+        }
+        Command::Savepoint(name) => {
+            session.savepoint(name)?;
+            done(format!("savepoint {name} set"))
+        }
+        Command::RollbackTo(name) => {
+            session.rollback_to(name)?;
+            done(format!("rolled back to savepoint {name}"))
+        }
+        Command::Release(name) => {
+            session.release(name)?;
+            done(format!("savepoint {name} released"))
+        }
+        Command::SetAsOf(Some(text)) => {
+            let revision = text.parse()?;
+            session.set_as_of(Some(revision)).await?;
+            done(format!("reading as of {text}"))
+        }
+        Command::SetAsOf(None) => {
+            session.set_as_of(None).await?;
+            done(format!("reading the head of branch {}", session.branch()))
+        }
+        _ => Err(Error::internal("not a statement about transactions")),
+    }
+}
+
+async fn commit(session: &UdrSession, message: Option<String>) -> Result<RecordBatch> {
+    let committed = session.commit(message).await?;
+    let result = if committed.is_some() {
+        "committed"
+    } else {
+        "unchanged"
+    };
+    batch(
+        commit_schema(),
+        vec![
+            one_text(result),
+            maybe_version(committed.as_ref().map(|c| c.version)),
+            maybe_commit(committed.as_ref().map(|c| c.commit_id)),
+        ],
+    )
+}

@@ -1,0 +1,211 @@
+//! CREATE VIEW: the text of a query is stored, in a form that means the same in every session.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::error::Result;
+use datafusion::execution::context::SessionState;
+use datafusion::sql::parser::{DFParserBuilder, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{
+    CreateTableOptions, CreateView, ObjectName, Query, Statement, TableFactor, VisitMut as _,
+    VisitorMut,
+};
+use udr_core::format::View;
+use udr_core::name::{NamespaceName, RelationPath};
+use udr_core::txn::OnExisting;
+use udr_core::{Error, Result as CoreResult};
+
+use super::{change, result, target};
+use crate::catalog::{Scope, view_provider};
+use crate::error::to_datafusion;
+use crate::session::{Source, UdrSession};
+
+pub(super) async fn create(
+    state: &SessionState,
+    session: &Arc<UdrSession>,
+    statement: &CreateView,
+) -> Result<RecordBatch> {
+    let path = target::path(state, session, &statement.name)?;
+    refuse_options(statement).map_err(to_datafusion)?;
+    refuse_foreign(state, session, &statement.query)?;
+    let view = stored(state, session, statement)?;
+    // Planned as every reader will plan it.
+    let scope = Scope::new(Source::Tip);
+    Box::pin(view_provider(session, &scope, &path, &view))
+        .await
+        .map_err(to_datafusion)?;
+    put(session, path, view, statement).await
+}
+
+async fn put(
+    session: &UdrSession,
+    path: RelationPath,
+    view: View,
+    statement: &CreateView,
+) -> Result<RecordBatch> {
+    let on_existing = if statement.or_replace {
+        OnExisting::Replace
+    } else {
+        OnExisting::Refuse
+    };
+    let keep = statement.if_not_exists;
+    let message = format!("CREATE VIEW {path}");
+    let text = path.to_string();
+    let made = change(session, message, async move |transaction| {
+        if keep && transaction.snapshot().relation(&path).await?.is_some() {
+            return Ok(false);
+        }
+        transaction
+            .create_view(&path, view, on_existing)
+            .await
+            .map(|()| true)
+    })
+    .await?;
+    let text = match made {
+        true => format!("view {text} created"),
+        false => format!("unchanged: there is a view or table {text}"),
+    };
+    result::done(text).map_err(to_datafusion)
+}
+
+fn refuse_options(statement: &CreateView) -> CoreResult<()> {
+    let refuse = |what: &str| Err(Error::unsupported(format!("views cannot be {what}")));
+    if statement.materialized {
+        return refuse("materialized by this version");
+    }
+    if statement.temporary {
+        return refuse("temporary");
+    }
+    if statement.or_replace && statement.if_not_exists {
+        return Err(Error::invalid(
+            "a view is replaced or kept: OR REPLACE and IF NOT EXISTS exclude each other",
+        ));
+    }
+    let plain = matches!(statement.options, CreateTableOptions::None)
+        && !statement.or_alter
+        && !statement.secure
+        && statement.cluster_by.is_empty()
+        && statement.comment.is_none()
+        && !statement.with_no_schema_binding
+        && !statement.copy_grants
+        && statement.to.is_none()
+        && statement.params.is_none()
+        && statement
+            .columns
+            .iter()
+            .all(|c| c.data_type.is_none() && c.options.is_none());
+    if plain {
+        Ok(())
+    } else {
+        refuse("given options")
+    }
+}
+
+/// Refuses a view that only this context could read.
+fn refuse_foreign(state: &SessionState, session: &UdrSession, query: &Query) -> Result<()> {
+    let default = &state.config_options().catalog.default_catalog;
+    let statement = Statement::Query(Box::new(query.clone()));
+    let names = state.resolve_table_references(&SqlStatement::Statement(Box::new(statement)))?;
+    let foreign = names.iter().find(|name| {
+        let catalog = name.catalog().unwrap_or(default);
+        let function = name.catalog().is_none() && session.is_table_function(name.table());
+        !function
+            && (session.host_catalogs().catalog(catalog).is_some()
+                || name.schema() == Some("information_schema"))
+    });
+    match foreign {
+        None => Ok(()),
+        Some(name) => Err(to_datafusion(
+            Error::invalid("a view can only read what is in the repository")
+                .with("name", name.to_string()),
+        )),
+    }
+}
+
+/// The view as it is stored: without the name that this context gave to the repository.
+fn stored(state: &SessionState, session: &UdrSession, statement: &CreateView) -> Result<View> {
+    let mut query = statement.query.clone();
+    let mut own = OwnCatalog {
+        name: session.catalog(),
+        fold: state.config_options().sql_parser.enable_ident_normalization,
+    };
+    // Nothing breaks the walk.
+    let _: ControlFlow<()> = query.visit(&mut own);
+    let mut sql = query.to_string();
+    if !statement.columns.is_empty() {
+        let columns = statement
+            .columns
+            .iter()
+            .map(|c| c.name.to_string())
+            .collect::<Vec<_>>();
+        sql = format!("SELECT * FROM ({sql}) AS \"view\" ({})", columns.join(", "));
+    }
+    check_text(&sql, statement.columns.is_empty().then_some(&query))?;
+    let catalog = &state.config_options().catalog;
+    let namespace = match catalog.default_catalog == session.catalog() {
+        true => NamespaceName::new(catalog.default_schema.as_str()).map_err(to_datafusion)?,
+        false => NamespaceName::public(),
+    };
+    Ok(View { sql, namespace })
+}
+
+/// Checks that the text is read back as what it was written from.
+fn check_text(sql: &str, query: Option<&Query>) -> Result<()> {
+    let statements = DFParserBuilder::new(sql).build()?.parse_statements()?;
+    let same = match statements.front() {
+        Some(SqlStatement::Statement(statement)) if statements.len() == 1 => {
+            match (statement.as_ref(), query) {
+                (Statement::Query(read), Some(query)) => read.as_ref() == query,
+                (Statement::Query(_), None) => true,
+                _ => false,
+            }
+        }
+        _ => false,
+    };
+    if same {
+        return Ok(());
+    }
+    Err(to_datafusion(
+        Error::unsupported("the query cannot be stored as text").with("query", sql),
+    ))
+}
+
+/// Takes the repository's catalog off names, since another context may call it something else.
+struct OwnCatalog<'a> {
+    name: &'a str,
+    fold: bool,
+}
+
+impl OwnCatalog<'_> {
+    fn strip(&self, name: &mut ObjectName) {
+        if name.0.len() != 3 {
+            return;
+        }
+        let own = name
+            .0
+            .first()
+            .and_then(|part| part.as_ident())
+            .is_some_and(|ident| match ident.quote_style {
+                None if self.fold => ident.value.to_ascii_lowercase() == self.name,
+                _ => ident.value == self.name,
+            });
+        if own {
+            name.0.remove(0);
+        }
+    }
+}
+
+impl VisitorMut for OwnCatalog<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table {
+            name, args: None, ..
+        } = factor
+        {
+            self.strip(name);
+        }
+        ControlFlow::Continue(())
+    }
+}

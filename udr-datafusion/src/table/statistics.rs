@@ -1,0 +1,88 @@
+//! What DataFusion may believe of a table's values.
+//!
+//! The optimizer replaces data by exact statistics, so a bound is exact only if a row has that
+//! very value, and whatever is unknown stays absent.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::Schema as ArrowSchema;
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use udr_core::Result;
+use udr_core::format::{Bound, ColumnStats, DataFile, Schema, Value, merge_column_stats};
+use udr_core::id::FieldId;
+
+use crate::error::into_udr;
+
+/// The most files whose statistics are given and summed up one by one.
+pub(super) const FILES_MAX: usize = 1_000;
+
+/// The statistics of rows that `columns` describe, in the order of `schema`.
+///
+/// # Errors
+///
+/// `Corrupt` if a bound is no value of its column's type.
+pub(super) fn statistics(
+    schema: &Schema,
+    arrow_schema: &ArrowSchema,
+    rows: u64,
+    bytes: u64,
+    columns: &BTreeMap<FieldId, ColumnStats>,
+) -> Result<Statistics> {
+    let column_statistics = schema
+        .fields()
+        .iter()
+        .zip(arrow_schema.fields())
+        .map(|(field, arrow)| match columns.get(&field.id) {
+            Some(stats) => column(stats, arrow.data_type()),
+            None => Ok(ColumnStatistics::new_unknown()),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Statistics {
+        num_rows: exact(rows),
+        // Rows are larger in memory than in files: good enough to compare tables by.
+        total_byte_size: usize::try_from(bytes).map_or(Precision::Absent, Precision::Inexact),
+        column_statistics,
+    })
+}
+
+/// The statistics of some files together; only their number of rows if they are many.
+pub(super) fn of_files<'a>(
+    schema: &Schema,
+    arrow_schema: &ArrowSchema,
+    files: impl Iterator<Item = &'a DataFile> + Clone,
+) -> Result<Statistics> {
+    let rows = files.clone().map(|file| file.rows).sum();
+    let bytes = files.clone().map(|file| file.object.bytes).sum();
+    let columns = if files.clone().count() > FILES_MAX {
+        BTreeMap::new()
+    } else {
+        merge_column_stats(files.map(|file| (file.rows, &file.columns)))
+    };
+    statistics(schema, arrow_schema, rows, bytes, &columns)
+}
+
+fn column(stats: &ColumnStats, data_type: &arrow::datatypes::DataType) -> Result<ColumnStatistics> {
+    let bound = |bound: Option<&Bound>| -> Result<Precision<ScalarValue>> {
+        let Some(bound) = bound else {
+            return Ok(Precision::Absent);
+        };
+        let array = Value::array(data_type, [Some(&bound.value)])?;
+        let value = ScalarValue::try_from_array(&array, 0).map_err(into_udr)?;
+        Ok(if bound.exact {
+            Precision::Exact(value)
+        } else {
+            Precision::Inexact(value)
+        })
+    };
+    Ok(ColumnStatistics {
+        null_count: stats.null_count.map_or(Precision::Absent, exact),
+        min_value: bound(stats.lower.as_ref())?,
+        max_value: bound(stats.upper.as_ref())?,
+        ..ColumnStatistics::new_unknown()
+    })
+}
+
+fn exact(count: u64) -> Precision<usize> {
+    usize::try_from(count).map_or(Precision::Absent, Precision::Exact)
+}

@@ -1,0 +1,158 @@
+//! The portable twins: the same statements through plain SQL.
+
+use udr_core::ErrorKind;
+
+use crate::fixture::Fixture;
+
+fn call(statement: &str) -> String {
+    format!(
+        "SELECT * FROM udr_call('{}')",
+        statement.replace('\'', "''")
+    )
+}
+
+#[tokio::test]
+async fn every_statement_has_a_twin_with_the_same_result() {
+    let (friendly, portable) = (Fixture::with_table().await, Fixture::with_table().await);
+    for statement in [
+        "BEGIN",
+        "CREATE SCHEMA s",
+        "CREATE TABLE s.u (id INT NOT NULL, name TEXT DEFAULT 'x')",
+        "CREATE TABLE w AS SELECT value AS id FROM generate_series(1, 3)",
+        "SAVEPOINT p",
+        "DROP TABLE w",
+        "ROLLBACK TO p",
+        "RELEASE p",
+        "CREATE VIEW v AS SELECT * FROM t",
+        "COMMIT MESSAGE 'it''s'",
+        "BEGIN READ ONLY AS OF 0",
+        "SHOW TABLES",
+        "ROLLBACK",
+        "CREATE BRANCH dev FROM main~1",
+        "CREATE TAG v1",
+        "USE BRANCH dev",
+        "SHOW TABLES",
+        "CREATE TABLE x (id INT)",
+        "CREATE OR REPLACE TABLE x AS SELECT * FROM t VERSION AS OF 1",
+        "ALTER TABLE x RENAME TO y",
+        "SHOW LOG LIMIT 3",
+        "SHOW REFLOG",
+        "SHOW BRANCHES",
+        "SHOW TAGS",
+        "SHOW STATUS",
+        "DESCRIBE HISTORY y",
+        "SET udr.as_of = 'dev~1'",
+        "RESET udr.as_of",
+        "SET udr.branch = 'main'",
+        "MERGE BRANCH main INTO main2 DRY RUN",
+        "DROP VIEW v",
+        "DROP SCHEMA s CASCADE",
+        "DROP TABLE IF EXISTS missing",
+        "DROP TAG v1",
+        "DROP BRANCH dev",
+    ] {
+        let ours = friendly.try_udr(statement).await;
+        let theirs = portable.try_run(&call(statement)).await;
+        match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) => assert_eq!(ours, theirs, "{statement}"),
+            (Err(ours), Err(theirs)) => {
+                let text = |e| udr_datafusion::error::udr_error(e).map(ToString::to_string);
+                assert_eq!(text(&ours), text(&theirs), "{statement}");
+                assert!(text(&ours).is_some(), "{statement}: {ours}");
+            }
+            (ours, theirs) => panic!("{statement}: {ours:?} and {theirs:?}"),
+        }
+    }
+    friendly.check().await;
+    portable.check().await;
+}
+
+#[tokio::test]
+async fn nothing_happens_before_execution_and_then_once() {
+    let f = Fixture::with_table().await;
+    let sql = call("CREATE BRANCH dev");
+    f.run(&format!("EXPLAIN {sql}")).await;
+    let frame = f.ctx.sql(&sql).await.unwrap();
+    assert_eq!(f.udr("SHOW BRANCHES").await.len(), 1);
+    frame.clone().collect().await.unwrap();
+    assert_eq!(f.udr("SHOW BRANCHES").await.len(), 2);
+    f.run("EXPLAIN SELECT result FROM udr_call('DROP TABLE t') WHERE result = 'x'").await;
+    f.run("EXPLAIN SELECT udr_use('dev')").await;
+    assert_eq!(f.session.branch().as_str(), "main");
+    // Of one batch, a part may be asked for.
+    assert_eq!(
+        f.values("SELECT name FROM udr_call('SHOW BRANCHES') WHERE current")
+            .await,
+        ["main"]
+    );
+    assert_eq!(
+        f.values("SELECT count(*) FROM udr_call('SHOW BRANCHES')")
+            .await,
+        ["2"]
+    );
+    f.check().await;
+}
+
+#[tokio::test]
+async fn queries_and_row_changes_are_refused() {
+    let f = Fixture::with_table().await;
+    for statement in [
+        "SELECT 1",
+        "INSERT INTO t VALUES (1, 'a')",
+        "DELETE FROM t",
+        "COPY t TO 'x'",
+        "EXPLAIN SELECT 1",
+        "SET datafusion.execution.batch_size = 10",
+        "CREATE EXTERNAL TABLE x STORED AS CSV LOCATION 'x'",
+    ] {
+        let (kind, _) = f.refused(&call(statement)).await;
+        assert_eq!(kind, ErrorKind::Unsupported, "{statement}");
+    }
+    for sql in [
+        "SELECT * FROM udr_call()",
+        "SELECT * FROM udr_call(1)",
+        "SELECT * FROM udr_call('BEGIN', 'COMMIT')",
+        "SELECT * FROM udr_use('a', 'b')",
+    ] {
+        assert_eq!(f.refused(sql).await.0, ErrorKind::Invalid, "{sql}");
+    }
+    assert!(f.try_run(&call("FROBNICATE")).await.is_err());
+    assert!(f.try_run(&call("BEGIN; COMMIT")).await.is_err());
+    let (kind, _) = f
+        .refused(&call("CREATE TABLE datafusion.public.m (id INT)"))
+        .await;
+    assert_eq!(kind, ErrorKind::Unsupported);
+    let (kind, text) = f
+        .refused(&call("CREATE TABLE u AS SELECT * FROM missing"))
+        .await;
+    assert_eq!(kind, ErrorKind::NotFound, "{text}");
+    let (kind, text) = f
+        .refused(&call("CREATE TABLE u AS SELECT nothing FROM t"))
+        .await;
+    assert_eq!(kind, ErrorKind::Invalid, "{text}");
+    assert!(text.contains("nothing"), "{text}");
+}
+
+#[tokio::test]
+async fn a_branch_is_used_by_a_function() {
+    let f = Fixture::with_table().await;
+    f.create_branch("dev").await;
+    f.create_branch("next").await;
+    assert_eq!(f.value("SELECT udr_use('dev')").await, "dev");
+    assert_eq!(f.session.branch().as_str(), "dev");
+    assert_eq!(
+        f.value("SELECT * FROM udr_use('next')").await,
+        "on branch next"
+    );
+    assert_eq!(f.session.branch().as_str(), "next");
+    assert_eq!(
+        f.refused("SELECT udr_use('missing')").await.0,
+        ErrorKind::NotFound
+    );
+    let two = "SELECT udr_use(x) FROM (VALUES ('dev'), ('main')) AS v (x)";
+    assert_eq!(f.refused(two).await.0, ErrorKind::Invalid);
+    assert_eq!(f.session.branch().as_str(), "next");
+    let (kind, text) = f.refused("SELECT * FROM udr_at('t', 'main~1')").await;
+    assert_eq!(kind, ErrorKind::Unsupported);
+    assert!(text.contains("\"t@main~1\""), "{text}");
+}

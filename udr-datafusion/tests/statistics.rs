@@ -1,0 +1,149 @@
+//! Aggregates come from metadata where it is exact, and from the rows where it is not.
+
+use arrow::datatypes::{DataType, Field, Schema};
+
+use crate::fixture::Fixture;
+
+async fn numbers() -> Fixture {
+    let f = Fixture::new().await;
+    let schema = Schema::new(vec![
+        Field::new("i", DataType::Int32, true),
+        Field::new("x", DataType::Float64, true),
+        Field::new("s", DataType::Utf8, true),
+    ]);
+    f.create("n", &schema).await;
+    f
+}
+
+/// Whether a query is answered without reading data files.
+async fn from_metadata(f: &Fixture, sql: &str) -> bool {
+    !f.plan(sql).await.contains("DataSourceExec")
+}
+
+#[tokio::test]
+async fn exact_aggregates_are_answered_from_metadata_after_appends() {
+    let f = numbers().await;
+    f.run("INSERT INTO n VALUES (5, 0.5, 'b'), (NULL, NULL, NULL)")
+        .await;
+    f.run("INSERT INTO n VALUES (-3, 2.5, 'a'), (7, -1.5, 'c')")
+        .await;
+    f.run("INSERT INTO n VALUES (NULL, NULL, NULL)").await;
+    for (sql, expected) in [
+        ("SELECT count(*) FROM n", "5"),
+        ("SELECT count(i) FROM n", "3"),
+        ("SELECT min(i) FROM n", "-3"),
+        ("SELECT max(i) FROM n", "7"),
+        ("SELECT min(x) FROM n", "-1.5"),
+        ("SELECT max(x) FROM n", "2.5"),
+        ("SELECT min(s) FROM n", "a"),
+        ("SELECT max(s) FROM n", "c"),
+    ] {
+        assert!(from_metadata(&f, sql).await, "{sql} reads data files");
+        assert_eq!(f.value(sql).await, expected, "{sql}");
+    }
+    assert_eq!(f.value("SELECT count(*) FROM n WHERE i > 0").await, "2");
+    assert_eq!(
+        f.value("SELECT count(*) FROM (SELECT * FROM n LIMIT 2)")
+            .await,
+        "2"
+    );
+    assert_eq!(
+        f.value("SELECT count(*) FROM (SELECT * FROM n LIMIT 2 OFFSET 4)")
+            .await,
+        "1"
+    );
+}
+
+#[tokio::test]
+async fn a_transaction_counts_its_own_rows() {
+    let f = numbers().await;
+    f.run("INSERT INTO n VALUES (1, 1.0, 'a')").await;
+    f.run("START TRANSACTION").await;
+    f.run("INSERT INTO n VALUES (9, 2.0, 'z')").await;
+    assert_eq!(f.value("SELECT count(*) FROM n").await, "2");
+    assert_eq!(f.value("SELECT max(i) FROM n").await, "9");
+    f.run("INSERT OVERWRITE n VALUES (4, 4.0, 'm')").await;
+    assert_eq!(f.value("SELECT count(*) FROM n").await, "1");
+    assert_eq!(f.value("SELECT max(i) FROM n").await, "4");
+    f.run("ROLLBACK").await;
+    assert_eq!(f.value("SELECT max(i) FROM n").await, "1");
+}
+
+#[tokio::test]
+async fn a_column_with_nan_is_read() {
+    let f = numbers().await;
+    f.run("INSERT INTO n VALUES (1, 1.0, 'a'), (2, 'NaN'::double, 'b')")
+        .await;
+    assert!(!from_metadata(&f, "SELECT max(x) FROM n").await);
+    assert_eq!(f.value("SELECT max(x) FROM n").await, "NaN");
+    assert_eq!(f.value("SELECT min(x) FROM n").await, "1.0");
+    assert_eq!(f.value("SELECT count(*) FROM n WHERE x > 100").await, "1");
+    f.run("INSERT INTO n VALUES (3, 5.0, 'c')").await;
+    assert_eq!(f.value("SELECT max(x) FROM n").await, "NaN");
+    assert_eq!(f.value("SELECT count(*) FROM n WHERE x > 4").await, "2");
+}
+
+#[tokio::test]
+async fn zeros_of_both_signs_are_told_apart_as_the_rows_do() {
+    let f = numbers().await;
+    f.run("INSERT INTO n VALUES (1, -0.0::double, 'a')").await;
+    f.run("INSERT INTO n VALUES (2, 0.0::double, 'b')").await;
+    for comparison in [
+        "x = 0.0",
+        "x = -0.0",
+        "x >= 0.0",
+        "x <= -0.0",
+        "x < 0.0",
+        "x > -0.0",
+    ] {
+        let pruned = f
+            .value(&format!("SELECT count(*) FROM n WHERE {comparison}"))
+            .await;
+        let every = format!("SELECT count(*) FILTER (WHERE {comparison}) FROM n");
+        assert_eq!(pruned, f.value(&every).await, "{comparison}");
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_string_bound_is_no_minimum_and_no_maximum() {
+    let f = numbers().await;
+    let (low, high) = ("a".repeat(300), "z".repeat(300));
+    f.run(&format!(
+        "INSERT INTO n VALUES (1, 1.0, '{low}x'), (2, 2.0, '{high}y')"
+    ))
+    .await;
+    assert_eq!(f.value("SELECT min(s) FROM n").await, format!("{low}x"));
+    assert_eq!(f.value("SELECT max(s) FROM n").await, format!("{high}y"));
+    let equal = format!("SELECT i FROM n WHERE s = '{high}y'");
+    assert_eq!(f.values(&equal).await, ["2"]);
+    // A shorter value inside the truncated bounds, and one beyond them.
+    f.run("INSERT INTO n VALUES (3, 3.0, 'm')").await;
+    assert_eq!(f.value("SELECT max(s) FROM n").await, format!("{high}y"));
+    assert_eq!(f.value("SELECT count(*) FROM n WHERE s > 'y'").await, "1");
+}
+
+#[tokio::test]
+async fn a_constant_column_is_not_confused_with_its_nulls() {
+    let f = numbers().await;
+    f.run("INSERT INTO n VALUES (1, 1.0, 'a'), (1, NULL, NULL)")
+        .await;
+    f.run("INSERT INTO n VALUES (NULL, NULL, NULL)").await;
+    let shown = f
+        .values("SELECT concat_ws('/', i, x, s) FROM n ORDER BY i, x, s")
+        .await;
+    assert_eq!(shown, ["1/1.0/a", "1", ""]);
+    assert_eq!(f.value("SELECT count(*) FROM n WHERE s IS NULL").await, "2");
+    assert_eq!(
+        f.value("SELECT count(*) FROM n WHERE i IS NOT NULL").await,
+        "2"
+    );
+}
+
+#[tokio::test]
+async fn an_empty_table_has_no_minimum() {
+    let f = numbers().await;
+    assert_eq!(f.value("SELECT count(*) FROM n").await, "0");
+    assert_eq!(f.value("SELECT min(i) FROM n").await, "");
+    f.run("INSERT INTO n VALUES (NULL, NULL, NULL)").await;
+    assert_eq!(f.value("SELECT max(s) FROM n").await, "");
+}

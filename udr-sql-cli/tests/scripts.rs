@@ -1,0 +1,153 @@
+//! Several statements: their order, the first error, and what a transaction leaves behind.
+
+use crate::udr::Udr;
+
+#[test]
+fn commands_and_files_run_in_the_order_given() {
+    let udr = Udr::new();
+    udr.file("two.sql", "-- the second\nSELECT\n  2 AS n;\n");
+    let ran = udr
+        .run(&[
+            "--format",
+            "csv",
+            "-c",
+            "SELECT 1 AS n",
+            "-f",
+            "two.sql",
+            "-c",
+            "SELECT 3 AS n",
+        ])
+        .ok();
+    assert_eq!(ran.out, "n\n1\nn\n2\nn\n3\n");
+}
+
+#[test]
+fn the_first_error_stops_everything_and_says_where() {
+    let udr = Udr::new();
+    udr.file(
+        "bad.sql",
+        "SELECT 1 AS n;\n\nSELECT\n nope;\nSELECT 2 AS n;\n",
+    );
+    let ran = udr
+        .run(&["--format", "csv", "-f", "bad.sql", "-c", "SELECT 3 AS n"])
+        .failed(1);
+    assert_eq!(ran.out, "n\n1\n");
+    assert!(ran.err.contains("at: bad.sql, line 3"), "{}", ran.err);
+}
+
+#[test]
+fn standard_input_is_a_script() {
+    let udr = Udr::new();
+    let ran = udr
+        .run_with(&["--format", "csv"], "SELECT ';' AS s; SELECT 2\n AS n")
+        .ok();
+    assert_eq!(ran.out, "s\n;\nn\n2\n");
+    let ran = udr.run_with(&["-f", "-"], "SELECT nope").failed(1);
+    assert!(
+        ran.err.contains("at: standard input, line 1"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn backslash_commands_work_in_scripts() {
+    let udr = Udr::new();
+    udr.file("inner.sql", "SELECT 1 AS n;");
+    let ran = udr
+        .run_with(&[], "\\format csv\n\\i inner.sql\n\\q\nSELECT 2 AS n;\n")
+        .ok();
+    assert_eq!(ran.out, "n\n1\n");
+    udr.file("loop.sql", "\\i loop.sql\n");
+    udr.run(&["-f", "loop.sql"]).failed(2);
+    let ran = udr.run(&["-c", "\\nope"]).failed(2);
+    assert!(ran.err.contains("\\? lists the commands"), "{}", ran.err);
+}
+
+#[test]
+fn an_open_transaction_is_rolled_back_and_said_so() {
+    let udr = Udr::new();
+    udr.lake(&["CREATE TABLE t (id BIGINT)"]).ok();
+    let ran = udr
+        .lake(&[
+            "BEGIN",
+            "INSERT INTO t VALUES (1)",
+            "SELECT count(*) AS n FROM t",
+        ])
+        .ok();
+    assert!(ran.out.contains("| 1 |"), "{}", ran.out);
+    assert!(
+        ran.err.contains("the open transaction was rolled back"),
+        "{}",
+        ran.err
+    );
+    let ran = udr.lake(&["SELECT count(*) AS n FROM t"]).ok();
+    assert!(ran.out.contains("| 0 |"), "{}", ran.out);
+    assert!(!ran.err.contains("rolled back"), "{}", ran.err);
+}
+
+#[test]
+fn an_error_inside_a_transaction_leaves_nothing() {
+    let udr = Udr::new();
+    udr.lake(&[
+        "CREATE TABLE t (id BIGINT NOT NULL)",
+        "CREATE TABLE u (id BIGINT NOT NULL)",
+    ])
+    .ok();
+    let ran = udr
+        .lake(&["BEGIN; INSERT INTO t VALUES (1); INSERT INTO u VALUES (NULL); COMMIT"])
+        .failed(1);
+    assert!(ran.err.contains("rolled back"), "{}", ran.err);
+    let ran = udr.lake(&["SELECT count(*) AS n FROM t"]).ok();
+    assert!(ran.out.contains("| 0 |"), "{}", ran.out);
+}
+
+#[test]
+fn a_repository_is_made_once_and_stays() {
+    let udr = Udr::new();
+    let ran = udr.lake(&["CREATE TABLE t AS SELECT 7 AS id"]).ok();
+    assert!(ran.err.contains("made a repository at"), "{}", ran.err);
+    let ran = udr.lake(&["SELECT id FROM t"]).ok();
+    assert!(ran.out.contains("|  7 |"), "{}", ran.out);
+    assert_eq!(ran.err, "");
+    let output = udr
+        .command(&["-c", "SELECT id FROM t"])
+        .env("UDR_REPO", udr.home().join("lake"))
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+}
+
+#[test]
+fn branch_and_author_are_options() {
+    let udr = Udr::new();
+    udr.lake(&["CREATE TABLE t AS SELECT 1 AS id", "CREATE BRANCH dev"])
+        .ok();
+    udr.run(&[
+        "--repo",
+        "lake",
+        "--branch",
+        "dev",
+        "--author",
+        "Ada",
+        "-c",
+        "INSERT INTO t VALUES (2)",
+    ])
+    .ok();
+    let ran = udr
+        .lake(&[
+            "SELECT count(*) AS n FROM t",
+            "USE BRANCH dev",
+            "SHOW LOG LIMIT 1",
+        ])
+        .ok();
+    assert!(ran.out.contains("| 1 |"), "{}", ran.out);
+    assert!(ran.out.contains("Ada"), "{}", ran.out);
+}
+
+#[test]
+fn nothing_to_run_is_fine() {
+    let udr = Udr::new();
+    let ran = udr.run_with(&[], "  -- only a comment\n").ok();
+    assert_eq!(ran.out, "");
+}

@@ -1,0 +1,53 @@
+//! Long results: every row, without keeping them, and readers that leave early.
+
+use std::io::{BufRead as _, BufReader};
+
+use crate::udr::{Udr, finished};
+
+#[test]
+fn a_million_rows_come_out_whole() {
+    let udr = Udr::new();
+    let sql = "SELECT value AS id FROM generate_series(1, 1000000)";
+    let ran = udr.run(&["--format", "csv", "-c", sql]).ok();
+    assert_eq!(ran.out.lines().count(), 1_000_001);
+    assert_eq!(ran.out.lines().last(), Some("1000000"));
+    let ran = udr.run(&["--format", "json", "-c", sql]).ok();
+    assert_eq!(ran.out.lines().count(), 1_000_002);
+    let ran = udr.run(&["-c", sql]).ok();
+    assert_eq!(ran.out.lines().count(), 1_000_004);
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    let udr = Udr::new();
+    for format in ["csv", "json", "table", "vertical"] {
+        let mut child = udr.spawn(&[
+            "--format",
+            format,
+            "-c",
+            "SELECT value AS id FROM generate_series(1, 1000000000)",
+        ]);
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        drop(out);
+        let ran = finished(child).ok();
+        assert_eq!(ran.err.lines().count(), 1, "{format}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_small_memory_limit_spills_instead_of_failing() {
+    let udr = Udr::new();
+    let ran = udr
+        .run(&[
+            "--memory-limit",
+            "40M",
+            "--format",
+            "csv",
+            "-c",
+            "SELECT value AS id FROM generate_series(1, 3000000) ORDER BY (value * 7919) % 3000017",
+        ])
+        .ok();
+    assert_eq!(ran.out.lines().count(), 3_000_001);
+}
