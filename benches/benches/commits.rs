@@ -2,6 +2,11 @@
 //!
 //! The floor writes the same rows as Parquet and one small record. Each gets a temporary name and
 //! is synced, renamed, and its folder synced. Encoding the rows is not part of it.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on ends"
+)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};

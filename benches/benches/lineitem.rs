@@ -3,6 +3,7 @@
 //! The floor of a load is DataFusion's own `COPY` of the same batches into as many Parquet files of
 //! the same compression, which are then synced, as UDR's are. The floor of a scan is DataFusion's
 //! own table over the very data files that UDR wrote. `UDR_BENCH_SF` is the scale factor.
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
