@@ -474,7 +474,7 @@ impl StateMachineTest for Repositories {
 
 prop_state_machine! {
     #![proptest_config(ProptestConfig {
-        cases: 48,
+        cases: 8,
         max_shrink_iters: 2_000,
         failure_persistence: None,
         ..ProptestConfig::default()
