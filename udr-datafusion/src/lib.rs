@@ -2,7 +2,9 @@
 //!
 //! [`install()`] gives a live `SessionContext` a catalog whose tables are those of a repository: every
 //! branch and tag is a catalog too, `"t@42"` is a table as it was, and `START TRANSACTION`,
-//! `INSERT` and `INSERT OVERWRITE` commit to the repository.
+//! `INSERT` and `INSERT OVERWRITE` commit to the repository. That is all through plain SQL;
+//! [`udr_sql`] adds branches, tags, DDL and version clauses in every dialect's spelling, and the
+//! table function `udr_call('…')` runs those statements through plain SQL, too.
 //!
 //! ```text
 //! SQL ─► names resolved (catalog) ─► one state per statement (plan) ─► scan (table) or write (exec)

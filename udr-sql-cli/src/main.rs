@@ -55,6 +55,9 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)
+        // Queries keep every worker busy: without this, Ctrl-C and the clock wait for dozens of
+        // batches.
+        .event_interval(1)
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

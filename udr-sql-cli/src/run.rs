@@ -210,12 +210,8 @@ impl Runner {
             self.confirm(confirmation, &progress);
             return Ok(());
         }
-        let mut screen = self.screen();
-        if self.environment.stdout_terminal && !screen.is_held() {
-            progress.hide();
-        }
         let limit = self.rows_shown_max();
-        let mut rows = self.settings.format.rows(&schema, screen);
+        let mut rows = self.settings.format.rows(&schema, self.screen());
         let (mut total, mut shown) = (0, 0);
         while let Some(batch) = progress.during(stream.next()).await {
             let batch = batch?;
@@ -225,11 +221,14 @@ impl Runner {
                 .min(batch.num_rows());
             shown += room;
             if room > 0 {
+                if self.environment.stdout_terminal {
+                    progress.hide();
+                }
                 progress.suspend(|| rows.write(&batch.slice(0, room)))?;
             }
         }
         progress.hide();
-        screen = rows.finish()?;
+        let screen = rows.finish()?;
         screen.close().map_err(|error| output_stop(&error))?;
         self.summarize(total, shown, &progress);
         Ok(())

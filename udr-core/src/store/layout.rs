@@ -40,7 +40,7 @@ impl Layout {
 
     /// Where a probe of the store writes; `id` is unique to it.
     pub(super) fn probe(&self, id: &str) -> Path {
-        self.at(&["probe", id])
+        self.at(&[&format!("probe-{id}")])
     }
 
     pub(super) fn objects(&self) -> Path {

@@ -5,13 +5,14 @@
 
 use std::path::Path as FolderPath;
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreScheme};
+use object_store::{ObjectStore, ObjectStoreScheme, RetryConfig};
 use url::Url;
 
 use crate::error::{Error, Result};
@@ -19,6 +20,11 @@ use crate::error::{Error, Result};
 use super::StoreOptions;
 use super::failure::{explain, redact};
 use super::local::LocalStore;
+
+/// How often the client repeats one request.
+const CLIENT_RETRIES_MAX: usize = 3;
+/// For how long the client repeats one request.
+const CLIENT_RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a location leads to.
 pub(super) struct Opened {
@@ -90,21 +96,24 @@ fn backend(
     match scheme {
         ObjectStoreScheme::Memory => Ok(Arc::new(InMemory::new())),
         ObjectStoreScheme::AmazonS3 => {
-            let mut builder = AmazonS3Builder::from_env().with_url(url.as_str());
+            let builder = AmazonS3Builder::from_env().with_url(url.as_str());
+            let mut builder = builder.with_retry(client_retry());
             for (key, value) in &options.options {
                 builder = builder.with_config(parse_key::<AmazonS3ConfigKey>(key)?, value);
             }
             Ok(Arc::new(builder.build().map_err(refused)?))
         }
         ObjectStoreScheme::GoogleCloudStorage => {
-            let mut builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
+            let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
+            let mut builder = builder.with_retry(client_retry());
             for (key, value) in &options.options {
                 builder = builder.with_config(parse_key::<GoogleConfigKey>(key)?, value);
             }
             Ok(Arc::new(builder.build().map_err(refused)?))
         }
         ObjectStoreScheme::MicrosoftAzure => {
-            let mut builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str());
+            let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str());
+            let mut builder = builder.with_retry(client_retry());
             for (key, value) in &options.options {
                 builder = builder.with_config(parse_key::<AzureConfigKey>(key)?, value);
             }
@@ -113,6 +122,15 @@ fn backend(
         _ => {
             Err(Error::unsupported("no store for this URL").with("location", redact(url.as_str())))
         }
+    }
+}
+
+/// How the client repeats requests by itself; `retry` repeats its calls on top of that.
+fn client_retry() -> RetryConfig {
+    RetryConfig {
+        max_retries: CLIENT_RETRIES_MAX,
+        retry_timeout: CLIENT_RETRY_TIMEOUT,
+        ..RetryConfig::default()
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::error::Result;
 use datafusion::logical_expr::TableType;
-use udr_core::name::{NamespaceName, RelationPath};
+use udr_core::name::{NamespaceName, RefName, RelationPath};
 use udr_core::snapshot::{Relation, RelationKind};
 
 use super::provider::refuse_ddl;
@@ -46,6 +46,11 @@ impl UdrSchema {
         let name = RelationRef::parse(text)?;
         let path = RelationPath::new(self.namespace.clone(), name.name);
         let scope = match name.revision {
+            // In another branch's catalog, `"t@42"` is version 42 of that branch.
+            Some(revision) if self.catalog != self.session.catalog() => {
+                let branch = RefName::new(self.catalog.as_str())?;
+                self.scope.at(Source::On(branch, revision))
+            }
             Some(revision) => self.scope.at(Source::At(revision)),
             None => self.scope.clone(),
         };

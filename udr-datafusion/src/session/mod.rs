@@ -189,8 +189,12 @@ impl UdrSession {
 
     /// The state that `source` names at this moment, and the transaction it belongs to.
     pub(crate) async fn pinned(&self, source: &Source) -> Result<Pinned> {
-        if let Source::At(revision) = source {
-            let snapshot = self.snapshot_at(revision).await?;
+        let fixed = match source {
+            Source::Tip => None,
+            Source::At(revision) => Some(self.snapshot_at(revision).await?),
+            Source::On(branch, revision) => Some(self.repository.resolve(branch, revision).await?),
+        };
+        if let Some(snapshot) = fixed {
             return Ok(Pinned::published(snapshot));
         }
         let branch = {

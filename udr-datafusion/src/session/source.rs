@@ -1,5 +1,6 @@
 //! Which state a name is read at.
 
+use udr_core::name::RefName;
 use udr_core::refs::Revision;
 
 /// Which state a name is read at.
@@ -9,6 +10,8 @@ pub(crate) enum Source {
     Tip,
     /// The state that a revision names, relative to the session's branch.
     At(Revision),
+    /// The state that a revision names, relative to this branch.
+    On(RefName, Revision),
 }
 
 impl Source {
@@ -17,6 +20,8 @@ impl Source {
         match self {
             Self::Tip => None,
             Self::At(revision) => Some(revision.to_string()),
+            // No revision has an `@` in it.
+            Self::On(branch, revision) => Some(format!("{branch}@{revision}")),
         }
     }
 

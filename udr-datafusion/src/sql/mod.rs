@@ -15,7 +15,7 @@ pub(crate) mod instant;
 mod leftover;
 mod operand;
 pub(crate) mod parser;
-mod scope;
+pub(crate) mod scope;
 mod split;
 pub(crate) mod stack;
 pub(crate) mod version;

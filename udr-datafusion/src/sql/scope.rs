@@ -6,14 +6,14 @@ use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, VisitMut as _, V
 
 /// The names of the common table expressions in scope, and the `WITH` clauses that were walked.
 #[derive(Debug, Default)]
-pub(super) struct CteScope {
+pub(crate) struct CteScope {
     names: Vec<String>,
     walked: Vec<Option<With>>,
     fold: bool,
 }
 
 /// An identifier as DataFusion understands it.
-pub(super) fn folded(ident: &Ident, fold: bool) -> String {
+pub(crate) fn folded(ident: &Ident, fold: bool) -> String {
     if fold && ident.quote_style.is_none() {
         ident.value.to_ascii_lowercase()
     } else {
@@ -22,7 +22,7 @@ pub(super) fn folded(ident: &Ident, fold: bool) -> String {
 }
 
 impl CteScope {
-    pub(super) fn new(fold: bool) -> Self {
+    pub(crate) fn new(fold: bool) -> Self {
         Self {
             fold,
             ..Self::default()
@@ -30,7 +30,7 @@ impl CteScope {
     }
 
     /// Whether `name` is that of a common table expression here.
-    pub(super) fn holds(&self, name: &ObjectName) -> bool {
+    pub(crate) fn holds(&self, name: &ObjectName) -> bool {
         let [part] = name.0.as_slice() else {
             return false;
         };
@@ -40,13 +40,13 @@ impl CteScope {
 }
 
 /// A visitor that has to know what a name means; it calls [`enter`] and [`leave`] around queries.
-pub(super) trait Scoped: VisitorMut {
+pub(crate) trait Scoped: VisitorMut {
     fn scope(&mut self) -> &mut CteScope;
 }
 
 /// Walks the query's `WITH` clause first: each expression sees the ones before it, and itself only
 /// if the clause is recursive. The clause is taken out of the query, so that it is walked once.
-pub(super) fn enter<V: Scoped>(visitor: &mut V, query: &mut Query) -> ControlFlow<V::Break> {
+pub(crate) fn enter<V: Scoped>(visitor: &mut V, query: &mut Query) -> ControlFlow<V::Break> {
     let mut with = query.with.take();
     if let Some(with) = &mut with {
         for cte in &mut with.cte_tables {
@@ -65,7 +65,7 @@ pub(super) fn enter<V: Scoped>(visitor: &mut V, query: &mut Query) -> ControlFlo
 }
 
 /// Puts the `WITH` clause back and forgets its names.
-pub(super) fn leave<V: Scoped>(visitor: &mut V, query: &mut Query) -> ControlFlow<V::Break> {
+pub(crate) fn leave<V: Scoped>(visitor: &mut V, query: &mut Query) -> ControlFlow<V::Break> {
     let scope = visitor.scope();
     query.with = scope.walked.pop().flatten();
     let count = query.with.as_ref().map_or(0, |with| with.cte_tables.len());

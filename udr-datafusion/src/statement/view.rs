@@ -1,5 +1,6 @@
 //! CREATE VIEW: the text of a query is stored, in a form that means the same in every session.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -8,18 +9,19 @@ use datafusion::error::Result;
 use datafusion::execution::context::SessionState;
 use datafusion::sql::parser::{DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
-    CreateTableOptions, CreateView, ObjectName, Query, Statement, TableFactor, VisitMut as _,
-    VisitorMut,
+    CreateTableOptions, CreateView, Ident, ObjectName, ObjectNamePart, Query, Statement,
+    TableFactor, VisitMut as _, VisitorMut,
 };
 use udr_core::format::View;
-use udr_core::name::{NamespaceName, RelationPath};
+use udr_core::name::{NamespaceName, RefName, RelationPath};
 use udr_core::txn::OnExisting;
-use udr_core::{Error, Result as CoreResult};
+use udr_core::{Error, RefHead, Result as CoreResult};
 
 use super::{change, result, target};
 use crate::catalog::{Scope, view_provider};
 use crate::error::to_datafusion;
 use crate::session::{Source, UdrSession};
+use crate::sql::scope::{CteScope, Scoped, enter, folded, leave};
 
 pub(super) async fn create(
     state: &SessionState,
@@ -29,7 +31,7 @@ pub(super) async fn create(
     let path = target::path(state, session, &statement.name)?;
     refuse_options(statement).map_err(to_datafusion)?;
     refuse_foreign(state, session, &statement.query)?;
-    let view = stored(state, session, statement)?;
+    let view = stored(state, session, statement).await?;
     // Planned as every reader will plan it.
     let scope = Scope::new(Source::Tip);
     Box::pin(view_provider(session, &scope, &path, &view))
@@ -123,15 +125,27 @@ fn refuse_foreign(state: &SessionState, session: &UdrSession, query: &Query) -> 
     }
 }
 
-/// The view as it is stored: without the name that this context gave to the repository.
-fn stored(state: &SessionState, session: &UdrSession, statement: &CreateView) -> Result<View> {
+/// The view as it is stored: without the name that this context gave to the repository, and with
+/// commits for revisions that are relative to the session's branch.
+async fn stored(
+    state: &SessionState,
+    session: &UdrSession,
+    statement: &CreateView,
+) -> Result<View> {
     let mut query = statement.query.clone();
-    let mut own = OwnCatalog {
-        name: session.catalog(),
-        fold: state.config_options().sql_parser.enable_ident_normalization,
+    let fold = state.config_options().sql_parser.enable_ident_normalization;
+    let mut names = Names {
+        catalog: session.catalog(),
+        scope: CteScope::new(fold),
+        fold,
+        revisions: BTreeMap::new(),
     };
-    // Nothing breaks the walk.
-    let _: ControlFlow<()> = query.visit(&mut own);
+    // Nothing breaks the walk. The first one collects the revisions, the second puts commits there.
+    let _: ControlFlow<()> = query.visit(&mut names);
+    for (revision, commit) in &mut names.revisions {
+        *commit = fixed(session, revision).await.map_err(to_datafusion)?;
+    }
+    let _: ControlFlow<()> = query.visit(&mut names);
     let mut sql = query.to_string();
     if !statement.columns.is_empty() {
         let columns = statement
@@ -148,6 +162,29 @@ fn stored(state: &SessionState, session: &UdrSession, statement: &CreateView) ->
         false => NamespaceName::public(),
     };
     Ok(View { sql, namespace })
+}
+
+/// The commit that a revision names, unless a branch or a tag says which.
+async fn fixed(session: &UdrSession, text: &str) -> CoreResult<Option<String>> {
+    let base = text.split('~').next().unwrap_or(text);
+    if base.eq_ignore_ascii_case("head") {
+        return Err(Error::invalid(
+            "a view cannot read HEAD, which is another branch for everybody",
+        )
+        .with("revision", text)
+        .with_hint("name the branch"));
+    }
+    if let Ok(name) = RefName::new(base) {
+        let repository = session.repository();
+        let named = |head: &RefHead| head.name.folded() == name.folded();
+        if repository.branches().await?.iter().any(named)
+            || repository.tags().await?.iter().any(named)
+        {
+            return Ok(None);
+        }
+    }
+    let snapshot = session.snapshot_at(&text.parse()?).await?;
+    Ok(Some(snapshot.commit_id().to_hex()))
 }
 
 /// Checks that the text is read back as what it was written from.
@@ -171,40 +208,77 @@ fn check_text(sql: &str, query: Option<&Query>) -> Result<()> {
     ))
 }
 
-/// Takes the repository's catalog off names, since another context may call it something else.
-struct OwnCatalog<'a> {
-    name: &'a str,
+/// Makes the names of a query mean the same in another context and on another branch.
+struct Names<'a> {
+    /// What this context calls the repository; another one may call it something else.
+    catalog: &'a str,
+    scope: CteScope,
     fold: bool,
+    /// The revisions in names, and the commits to put in their places.
+    revisions: BTreeMap<String, Option<String>>,
 }
 
-impl OwnCatalog<'_> {
-    fn strip(&self, name: &mut ObjectName) {
-        if name.0.len() != 3 {
-            return;
-        }
-        let own = name
-            .0
-            .first()
-            .and_then(|part| part.as_ident())
-            .is_some_and(|ident| match ident.quote_style {
-                None if self.fold => ident.value.to_ascii_lowercase() == self.name,
-                _ => ident.value == self.name,
-            });
-        if own {
+impl Names<'_> {
+    fn settle(&mut self, name: &mut ObjectName) {
+        if name.0.len() == 3 {
+            if !self.is_own_catalog(name) {
+                // The catalog is a branch, and the revision is relative to it.
+                return;
+            }
             name.0.remove(0);
         }
+        let Some(ObjectNamePart::Identifier(last)) = name.0.last_mut() else {
+            return;
+        };
+        let Some((table, revision)) = last.value.split_once('@') else {
+            return;
+        };
+        match self.revisions.get(revision) {
+            None => {
+                self.revisions.insert(revision.to_owned(), None);
+            }
+            Some(None) => {}
+            Some(Some(commit)) => {
+                let table = Ident {
+                    value: table.to_owned(),
+                    ..last.clone()
+                };
+                let table = folded(&table, self.fold);
+                *last = Ident::with_quote('"', format!("{table}@{commit}"));
+            }
+        }
+    }
+
+    fn is_own_catalog(&self, name: &ObjectName) -> bool {
+        let first = name.0.first().and_then(|part| part.as_ident());
+        first.is_some_and(|ident| folded(ident, self.fold) == self.catalog)
     }
 }
 
-impl VisitorMut for OwnCatalog<'_> {
+impl Scoped for Names<'_> {
+    fn scope(&mut self) -> &mut CteScope {
+        &mut self.scope
+    }
+}
+
+impl VisitorMut for Names<'_> {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        enter(self, query)
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        leave(self, query)
+    }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         if let TableFactor::Table {
             name, args: None, ..
         } = factor
+            && !self.scope.holds(name)
         {
-            self.strip(name);
+            self.settle(name);
         }
         ControlFlow::Continue(())
     }

@@ -1,9 +1,9 @@
 //! What DataFusion does is done by DataFusion.
 
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use udr_core::ErrorKind;
 use udr_datafusion::error::udr_error;
-use udr_datafusion::udr_sql;
+use udr_datafusion::{DefaultCatalog, InstallOptions, udr_sql};
 
 use crate::fixture::Fixture;
 
@@ -48,6 +48,41 @@ async fn errors_are_datafusions_or_ours() {
     let bare = SessionContext::new();
     let error = udr_sql(&bare, "SELECT 1").await.unwrap_err();
     assert!(udr_error(&error).unwrap().to_string().contains("install"));
+}
+
+#[tokio::test]
+async fn a_context_that_keeps_its_default_catalog_names_the_repository() {
+    let f = Fixture::with_table().await;
+    let options = InstallOptions {
+        default: DefaultCatalog::Unchanged,
+        ..InstallOptions::new(f.session.repository().clone())
+    };
+    let f = Fixture::with(options, SessionConfig::new()).await;
+    f.udr("CREATE TABLE m AS SELECT 1 AS id").await;
+    f.udr("CREATE TABLE udr.public.u AS SELECT id FROM m").await;
+    assert_eq!(
+        f.udr("SHOW TABLES").await,
+        ["public|t|table", "public|u|table"]
+    );
+    assert_eq!(
+        f.udr("SELECT u.id FROM udr.public.u VERSION AS OF 2").await,
+        ["1"]
+    );
+    f.udr("CREATE VIEW udr.public.v AS SELECT * FROM udr.public.u")
+        .await;
+    assert_eq!(
+        f.udr_refused("CREATE VIEW udr.public.w AS SELECT * FROM m")
+            .await
+            .0,
+        ErrorKind::Invalid
+    );
+    assert_eq!(f.udr("SELECT id FROM udr.public.v").await, ["1"]);
+    assert_eq!(f.udr("CREATE SCHEMA udr.s").await, ["schema s created"]);
+    f.udr("CREATE SCHEMA s").await;
+    f.udr("DROP TABLE m").await;
+    f.udr("DROP VIEW udr.public.v").await;
+    f.udr("DROP SCHEMA udr.s").await;
+    f.check().await;
 }
 
 #[tokio::test]

@@ -101,6 +101,36 @@ async fn a_version_that_is_not_there_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_version_in_another_branchs_catalog_is_one_of_that_branch() {
+    let f = fixture().await;
+    f.udr("USE BRANCH dev").await;
+    f.udr("INSERT INTO t VALUES (5, 'dev')").await;
+    f.udr("USE BRANCH main").await;
+    assert_eq!(
+        f.udr("SELECT id FROM t VERSION AS OF 3 ORDER BY id").await,
+        ["1", "2"]
+    );
+    assert_eq!(
+        f.udr("SELECT id FROM dev.public.t VERSION AS OF 3 ORDER BY id")
+            .await,
+        ["1", "5"]
+    );
+    assert_eq!(f.udr("SELECT id FROM dev.public.\"t@HEAD~1\"").await, ["1"]);
+    assert_eq!(
+        f.udr_refused("SELECT * FROM dev.public.t VERSION AS OF 4")
+            .await
+            .0,
+        ErrorKind::NotFound
+    );
+    assert_eq!(
+        f.udr_refused("SELECT * FROM dve.public.t VERSION AS OF 3")
+            .await
+            .0,
+        ErrorKind::NotFound
+    );
+}
+
+#[tokio::test]
 async fn clauses_stay_where_they_are_written() {
     let f = fixture().await;
     f.create("u", &id_and_name()).await;

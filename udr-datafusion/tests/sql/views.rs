@@ -49,6 +49,51 @@ async fn a_view_may_read_an_older_version() {
 }
 
 #[tokio::test]
+async fn a_version_in_a_view_is_one_state_for_everybody() {
+    let f = Fixture::with_table().await;
+    f.udr("CREATE BRANCH dev").await;
+    f.udr("INSERT INTO t VALUES (1, 'main')").await;
+    f.udr("USE BRANCH dev").await;
+    f.udr("INSERT INTO t VALUES (2, 'dev'), (3, 'dev')").await;
+    let time = f
+        .udr("SELECT moved_at FROM udr.branches WHERE name = 'dev'")
+        .await
+        .remove(0);
+    f.udr("CREATE VIEW number AS SELECT count(*) AS n FROM t VERSION AS OF 2")
+        .await;
+    f.udr(&format!(
+        "CREATE VIEW time AS SELECT count(*) AS n FROM t TIMESTAMP AS OF '{time}'"
+    ))
+    .await;
+    f.udr("CREATE VIEW named AS WITH \"t@2\" AS (SELECT 9 AS n) SELECT n FROM \"t@2\"")
+        .await;
+    f.udr("CREATE VIEW moving AS SELECT count(*) AS n FROM \"t@dev\"")
+        .await;
+    f.udr("CREATE VIEW back AS SELECT count(*) AS n FROM udr.public.t AS OF 'dev~2'")
+        .await;
+    f.udr("INSERT INTO t VALUES (4, 'dev')").await;
+    let (kind, text) = f
+        .udr_refused("CREATE VIEW h AS SELECT * FROM t AS OF 'HEAD~1'")
+        .await;
+    assert_eq!(kind, ErrorKind::Invalid, "{text}");
+    f.udr("USE BRANCH main").await;
+    for (view, rows) in [
+        ("number", "2"),
+        ("time", "2"),
+        ("moving", "3"),
+        ("back", "2"),
+        ("named", "9"),
+    ] {
+        assert_eq!(
+            f.udr(&format!("SELECT n FROM \"{view}@dev\"")).await,
+            [rows],
+            "{view}"
+        );
+    }
+    f.check().await;
+}
+
+#[tokio::test]
 async fn a_view_that_cannot_be_read_is_refused() {
     let f = Fixture::with_table().await;
     f.udr("CREATE TABLE datafusion.public.m (id INT)").await;
