@@ -131,8 +131,6 @@ async fn a_branch_and_a_tag_are_one_small_record() {
             repository.create_tag(&named("v1"), &head).await.unwrap();
         }
         let writes = counting.take().of(Operations::WRITES);
-        let records = writes.of(Operations::of(Operation::Create));
-        assert_eq!(records.count(Operations::ALL), 1, "{create}:\n{writes}");
         // Beside the record there is at most the hint, which is an aid and no state.
         assert_eq!(
             writes.not_on("hint").count(Operations::ALL),

@@ -166,6 +166,8 @@ impl RefLog {
         let version = record.version;
         let bytes = encode(&record)?;
         let first = record.kind == RecordKind::Create;
+        // A name that is new has a hint already: the claim.
+        let reused = self.seen(kind, &name).is_some();
         let renew = version.0.is_multiple_of(HINT_EVERY) && !first;
         // The hint names the version below, which exists whatever becomes of this record, so it
         // costs no round trip of its own. A hint that cannot be written is no failure.
@@ -191,7 +193,7 @@ impl RefLog {
             Created::Mine => {
                 let record = Arc::new(record);
                 self.remember(kind, &name, &record);
-                if first {
+                if first && reused {
                     self.store.put_hint(kind, &name, version).await.ok();
                 }
                 Ok(Appended::Published(record))
@@ -222,6 +224,15 @@ impl RefLog {
 
     /// Creates a ref at `head`; a name that was used before goes on counting.
     ///
+    /// Of several that create one name at once, one succeeds. They may start from different
+    /// versions, and records of different versions do not get in each other's way, so a name that
+    /// was never used takes two steps:
+    ///
+    /// 1. The hint is created with the version to start at, if there is none. Whoever comes later
+    ///    finds it and starts at that version, too; so does whoever comes after a client that
+    ///    died here.
+    /// 2. The record of that version is created, by one of them.
+    ///
     /// # Errors
     ///
     /// `AlreadyExists`; else as [`RefLog::append`].
@@ -240,11 +251,11 @@ impl RefLog {
         let (version, after) = match &below {
             Some(below) if below.kind != RecordKind::Delete => return Err(taken()),
             Some(below) => (below.version.next()?, below.at),
-            // A branch reads on from where it starts.
-            None => (
-                from.as_ref().map_or(Version(0), |from| from.version),
-                i64::MIN,
-            ),
+            None => {
+                // A branch reads on from where it starts.
+                let wanted = from.as_ref().map_or(Version(0), |from| from.version);
+                (self.store.claim_hint(kind, name, wanted).await?, i64::MIN)
+            }
         };
         let record = RefRecord {
             name: name.clone(),

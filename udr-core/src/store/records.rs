@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use object_store::ObjectStoreExt as _;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::Version;
 use crate::name::RefName;
 
@@ -71,6 +71,32 @@ impl Store {
             None => self.inner.backend.put(&path, hint.into()).await.map(drop),
         };
         put.map_err(|error| failure::explain_write(&error, &path))
+    }
+
+    /// Agrees on the version of the first record of a ref that was never used: notes `version` if
+    /// nobody has noted one, and answers with what is noted.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`; nothing can be seen of the ref then.
+    pub async fn claim_hint(
+        &self,
+        kind: RefKind,
+        name: &RefName,
+        version: Version,
+    ) -> Result<Version> {
+        let path = self.inner.layout.hint(kind, name);
+        match self.create(&path, Bytes::from(version.to_string())).await {
+            Ok(Created::Mine) => Ok(version),
+            // What cannot be read is the same to everybody, and so is the answer to it.
+            Ok(Created::Other(bytes)) => Ok(parse_hint(&bytes).unwrap_or(Version(0))),
+            Err(error) if error.kind() == ErrorKind::Indeterminate => {
+                Err(Error::unavailable("the name could not be claimed")
+                    .with("name", name)
+                    .with_source(error))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A version that a ref has reached, if anybody noted one. A damaged hint is none.
