@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -61,9 +61,13 @@ fn folder(durability: Durability) -> Option<Place> {
 /// A fresh prefix on the S3 server of the environment; `None` and a remark if there is none.
 fn s3() -> Option<Place> {
     let Ok(endpoint) = std::env::var("UDR_TEST_S3_ENDPOINT") else {
-        eprintln!(
-            "NOT RUN: no UDR_TEST_S3_ENDPOINT; `eval \"$(tests/scripts/s3_up.sh)\"` starts a server"
-        );
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            // Written past the harness, which would keep it to itself as long as tests pass.
+            let message = "NOT RUN: the tests over S3, for want of UDR_TEST_S3_ENDPOINT; \
+                           `eval \"$(tests/scripts/s3_up.sh)\"` starts a server";
+            writeln!(std::io::stderr(), "{message}").unwrap();
+        });
         return None;
     };
     let or = |key: &str, default: &str| std::env::var(key).unwrap_or_else(|_| default.to_owned());

@@ -2,7 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::print_stderr,
+    clippy::explicit_write,
     clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::cast_possible_truncation,
