@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
 use udr_core::error::{ErrorKind, printable};
 use udr_datafusion::error::udr_error;
 
@@ -69,6 +70,8 @@ pub(crate) struct Failure {
     pub(crate) code: &'static str,
     /// What happened.
     pub(crate) message: String,
+    /// The line it is about, with the place marked below.
+    pub(crate) excerpt: Option<String>,
     /// Why, from the outermost cause inwards.
     pub(crate) causes: Vec<String>,
     /// What helps.
@@ -84,6 +87,7 @@ impl Failure {
             exit: Exit::of(kind),
             code: kind.code(),
             message: message.into(),
+            excerpt: None,
             causes: Vec::new(),
             hint: None,
             place: None,
@@ -163,7 +167,7 @@ impl From<DataFusionError> for Failure {
             DataFusionError::ObjectStore(_) => ErrorKind::NotFound,
             _ => ErrorKind::Invalid,
         };
-        let failure = Self::new(kind, error.strip_backtrace());
+        let failure = Self::new(kind, message(&error));
         let helps = error
             .diagnostic()
             .map(|d| {
@@ -180,6 +184,31 @@ impl From<DataFusionError> for Failure {
             _ => failure,
         }
     }
+}
+
+/// What went wrong, without the names of the layers that it came through.
+fn message(error: &DataFusionError) -> String {
+    const LAYERS: [&str; 7] = [
+        "Error during planning: ",
+        "Schema error: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "Invalid argument error: ",
+        "External error: ",
+        "This feature is not implemented: ",
+    ];
+    if let DataFusionError::SQL(parser, _) = error.find_root() {
+        return match parser.as_ref() {
+            ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.clone(),
+            ParserError::RecursionLimitExceeded => "the statement is nested too deeply".to_owned(),
+        };
+    }
+    let text = error.strip_backtrace();
+    let mut rest = text.as_str();
+    while let Some(inner) = LAYERS.iter().find_map(|layer| rest.strip_prefix(layer)) {
+        rest = inner;
+    }
+    rest.to_owned()
 }
 
 impl From<ArrowError> for Failure {
@@ -268,6 +297,24 @@ mod tests {
         assert_eq!(failure.code, "UDR-0412");
         assert_eq!(failure.message, "two writers: table=`t`");
         assert_eq!(failure.hint.as_deref(), Some("retry"));
+    }
+
+    #[test]
+    fn names_of_layers_are_left_out() {
+        let text = |error: DataFusionError| Failure::from(error).message;
+        assert_eq!(
+            text(DataFusionError::Plan("no such column".into())),
+            "no such column"
+        );
+        let parser = ParserError::ParserError("Expected: a word".into());
+        assert_eq!(
+            text(DataFusionError::SQL(Box::new(parser), None)),
+            "Expected: a word"
+        );
+        assert_eq!(
+            text(ArrowError::DivideByZero.into()),
+            "Divide by zero error"
+        );
     }
 
     #[test]

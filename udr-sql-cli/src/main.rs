@@ -10,6 +10,7 @@ mod console;
 mod demo;
 mod editor;
 mod environment;
+mod excerpt;
 mod exit;
 mod fsck;
 mod interrupt;
@@ -55,6 +56,9 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)
+        // Queries keep every worker busy: without this, Ctrl-C and the clock wait for dozens of
+        // batches.
+        .event_interval(1)
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

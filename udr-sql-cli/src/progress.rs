@@ -55,9 +55,10 @@ impl Progress {
         let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
+                // The clock first: work that uses up the task's budget leaves none for it.
                 biased;
-                output = &mut work => return output,
                 _ = self.ticks.tick() => self.draw(),
+                output = &mut work => return output,
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::command;
 use crate::confirmation::{Confirmation, rows_text};
 use crate::console::Console;
 use crate::environment::Environment;
+use crate::excerpt::excerpt;
 use crate::exit::{Exit, Failure, Stop, output_stop};
 use crate::interrupt::Interrupts;
 use crate::output::Format;
@@ -196,7 +197,10 @@ impl Runner {
     async fn execute(&self, sql: &str) -> Result<(), Stop> {
         let mut progress =
             Progress::start(self.environment.stderr_terminal && !self.console.is_quiet());
-        let frame = progress.during(self.session.sql(sql)).await?;
+        let frame = progress.during(self.session.sql(sql)).await.map_err(|error| {
+            let excerpt = excerpt(sql, &error);
+            Failure { excerpt, ..Failure::from(error) }
+        })?;
         let context = Arc::new(frame.task_ctx());
         let plan = progress.during(frame.create_physical_plan()).await?;
         let schema = plan.schema();
@@ -210,12 +214,8 @@ impl Runner {
             self.confirm(confirmation, &progress);
             return Ok(());
         }
-        let mut screen = self.screen();
-        if self.environment.stdout_terminal && !screen.is_held() {
-            progress.hide();
-        }
         let limit = self.rows_shown_max();
-        let mut rows = self.settings.format.rows(&schema, screen);
+        let mut rows = self.settings.format.rows(&schema, self.screen());
         let (mut total, mut shown) = (0, 0);
         while let Some(batch) = progress.during(stream.next()).await {
             let batch = batch?;
@@ -225,11 +225,14 @@ impl Runner {
                 .min(batch.num_rows());
             shown += room;
             if room > 0 {
+                if self.environment.stdout_terminal {
+                    progress.hide();
+                }
                 progress.suspend(|| rows.write(&batch.slice(0, room)))?;
             }
         }
         progress.hide();
-        screen = rows.finish()?;
+        let screen = rows.finish()?;
         screen.close().map_err(|error| output_stop(&error))?;
         self.summarize(total, shown, &progress);
         Ok(())

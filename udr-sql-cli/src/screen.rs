@@ -16,6 +16,9 @@ const PAGER: &str = "less -FRSX";
 /// The lines that the prompt and the timing take.
 const LINES_RESERVED: usize = 3;
 
+/// Rows and columns of a terminal that does not know its size.
+const SIZE_FALLBACK: (u16, u16) = (24, 80);
+
 /// A writer for one result.
 #[derive(Debug)]
 pub(crate) struct Screen {
@@ -54,31 +57,24 @@ impl Screen {
     /// Writes to the terminal what fits on it, and anything bigger to the pager.
     pub(crate) fn paged(environment: &Environment) -> Self {
         let pager = environment.pager.as_deref().unwrap_or(PAGER).trim();
-        let size = Term::stdout().size_checked();
-        match size {
-            Some((rows, columns)) if !pager.is_empty() && pager != "cat" => {
-                let size = Size {
-                    rows: usize::from(rows),
-                    columns: usize::from(columns),
-                };
-                let pager = pager.to_owned();
-                Self {
-                    to: To::Held {
-                        bytes: Vec::new(),
-                        line_start: 0,
-                        lines: 0,
-                        size,
-                        pager,
-                    },
-                }
-            }
-            _ => Self::plain(),
+        if pager.is_empty() || pager == "cat" {
+            return Self::plain();
         }
-    }
-
-    /// Whether what is written appears on the terminal right away.
-    pub(crate) fn is_held(&self) -> bool {
-        matches!(self.to, To::Held { .. })
+        let (rows, columns) = Term::stdout().size_checked().unwrap_or(SIZE_FALLBACK);
+        let size = Size {
+            rows: usize::from(rows),
+            columns: usize::from(columns),
+        };
+        let pager = pager.to_owned();
+        Self {
+            to: To::Held {
+                bytes: Vec::new(),
+                line_start: 0,
+                lines: 0,
+                size,
+                pager,
+            },
+        }
     }
 
     /// Shows what is left and waits until the person has left the pager.

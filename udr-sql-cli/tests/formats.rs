@@ -84,7 +84,11 @@ fn statements_without_a_result_print_nothing_for_machines() {
         let said = ran.err.lines().skip(1).collect::<Vec<_>>();
         assert_eq!(
             said,
-            ["CREATE TABLE", "INSERT, 3 rows", "DROP TABLE"],
+            [
+                "table public.t created",
+                "INSERT, 3 rows",
+                "public.t dropped"
+            ],
             "{format}"
         );
     }

@@ -123,9 +123,9 @@ fn tab_completes_tables_and_keywords() {
     session
         .send_line("CREATE TABLE departures AS SELECT 5 AS delay_minutes;")
         .unwrap();
-    session.exp_string("CREATE TABLE (").unwrap();
+    session.exp_string("CREATE TABLE, 1 row (").unwrap();
     session.exp_string("memory/main> ").unwrap();
-    session.send("SEL\t del\t FROM depa\t;\n").unwrap();
+    session.send("SEL\t dela\t FROM depa\t;\n").unwrap();
     session.exp_string("| delay_minutes |").unwrap();
     session.send_line("\\q").unwrap();
     session.exp_eof().unwrap();
