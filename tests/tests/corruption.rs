@@ -188,7 +188,8 @@ async fn a_flipped_bit_is_noticed_wherever_it_is() {
         let bytes = read(&base, &path).await;
         // A prime stride visits beginnings, middles and ends without trying every byte.
         for at in (0..bytes.len()).step_by(61).chain([bytes.len() - 1]) {
-            if is_hint(&path) {
+            // Refs and `udr.json` have no digest to be held against.
+            if path.as_ref().starts_with("refs/") || path.as_ref() == "udr.json" {
                 continue;
             }
             let mut changed = bytes.to_vec();
@@ -236,6 +237,9 @@ async fn every_swap_of_valid_objects_is_noticed() {
             continue;
         }
         let bytes = read(&base, other).await;
+        if bytes == read(&base, path).await {
+            continue;
+        }
         let report = noticed(replaced(&base, path, bytes).await).await;
         assert!(
             report.is_some(),

@@ -1,13 +1,13 @@
 //! UDR's tests over real processes and stores, in one binary: linking the engine is slow.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    clippy::cast_possible_wrap,
-    clippy::large_futures,
+    clippy::cast_possible_truncation,
+    clippy::single_range_in_vec_init,
+    clippy::too_many_lines,
     clippy::clone_on_ref_ptr,
     clippy::cognitive_complexity,
     reason = "tests stop at the first surprise, wait in real time and say what they skip"

@@ -8,9 +8,7 @@ use futures::future::join_all;
 use object_store::memory::InMemory;
 use udr_core::env::Env;
 use udr_core::format::Schema;
-use udr_core::id::Version;
 use udr_core::name::RefName;
-use udr_core::refs::Revision;
 use udr_core::{ErrorKind, MergeMode, Repository, Result};
 use udr_testkit::CountingStore;
 use udr_testkit::fixtures::{self, multiset, row};
@@ -85,53 +83,6 @@ async fn branches_created_at_once_have_one_winner() {
     let answers = join_all(clients(&inner).await.into_iter().map(create)).await;
     one_winner(&answers, ErrorKind::AlreadyExists);
     check(&open(inner).await.unwrap()).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn branches_created_at_once_from_different_versions_have_one_winner() {
-    let inner = sample().await;
-    for versions in [[1, 2, 3, 4], [4, 3, 2, 1], [6, 1, 6, 1]] {
-        let name = named(&format!("dev{}{}", versions[0], versions[1]));
-        let create = async |(client, version): (Repository, u64)| {
-            let revision = Revision::at_version(Version(version));
-            let from = client.resolve(&RefName::main(), &revision).await?;
-            client.create_branch(&name, &from).await
-        };
-        let clients = clients(&inner).await.into_iter().zip(versions);
-        let answers = join_all(clients.map(create)).await;
-        one_winner(&answers, ErrorKind::AlreadyExists);
-        let winner = answers.iter().flatten().next().unwrap();
-        let repository = open(inner.clone()).await.unwrap();
-        let head = repository.head(&name).await.unwrap();
-        assert_eq!(head.commit_id(), winner.commit.id());
-        check(&repository).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn tags_created_at_once_from_different_versions_have_one_winner() {
-    let inner = sample().await;
-    let create = async |(client, version): (Repository, u64)| {
-        let revision = Revision::at_version(Version(version));
-        let from = client.resolve(&RefName::main(), &revision).await?;
-        client.create_tag(&named("v1"), &from).await
-    };
-    let clients = clients(&inner)
-        .await
-        .into_iter()
-        .zip([1, 2, 3, 4, 5, 6, 1, 2]);
-    let answers = join_all(clients.map(create)).await;
-    one_winner(&answers, ErrorKind::AlreadyExists);
-    let repository = open(inner).await.unwrap();
-    let tagged = repository
-        .resolve(&RefName::main(), &Revision::of_ref(named("v1")))
-        .await
-        .unwrap();
-    assert_eq!(
-        tagged.commit_id(),
-        answers.iter().flatten().next().unwrap().commit.id()
-    );
-    check(&repository).await;
 }
 
 #[tokio::test(start_paused = true)]

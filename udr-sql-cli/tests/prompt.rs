@@ -10,11 +10,27 @@ use crate::udr::Udr;
 const WAIT_MILLIS: u64 = 30_000;
 
 fn start(udr: &Udr, arguments: &[&str]) -> PtySession {
-    let mut command = udr.command(arguments);
+    start_with(udr, arguments, &[("NO_COLOR", "1"), ("PAGER", "cat")])
+}
+
+/// A new terminal has no size, so it is given one before the program looks.
+fn start_with(udr: &Udr, arguments: &[&str], environment: &[(&str, &str)]) -> PtySession {
+    let program = udr.command(arguments);
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "stty rows 24 cols 100; exec \"$0\" \"$@\""])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .current_dir(udr.home());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     command
         .env("TERM", "xterm")
-        .env("NO_COLOR", "1")
-        .env("PAGER", "cat");
+        .envs(environment.iter().copied());
     spawn_command(command, Some(WAIT_MILLIS)).unwrap()
 }
 
@@ -82,11 +98,12 @@ fn leaving_with_an_open_transaction_says_what_is_lost() {
 #[test]
 fn ctrl_c_cancels_the_statement_and_not_the_program() {
     let udr = Udr::new();
-    let mut session = start(&udr, &[]);
-    session.exp_string("memory/main> ").unwrap();
+    // The sign of life is not drawn under `NO_COLOR`, so prompts are coloured here.
+    let mut session = start_with(&udr, &[], &[("PAGER", "cat")]);
+    session.exp_string("memory/main").unwrap();
     session.send_control('c').unwrap();
     session.exp_string("\\q or Ctrl-D leaves").unwrap();
-    session.exp_string("memory/main> ").unwrap();
+    session.exp_string("memory/main").unwrap();
     session
         .send_line(
             "SELECT count(*) FROM generate_series(1, 1000000000000) AS s (v) WHERE v % 3 = 7;",
@@ -96,7 +113,7 @@ fn ctrl_c_cancels_the_statement_and_not_the_program() {
     session.exp_string("Ctrl-C cancels").unwrap();
     session.send_control('c').unwrap();
     session.exp_string("interrupted").unwrap();
-    session.exp_string("memory/main> ").unwrap();
+    session.exp_string("memory/main").unwrap();
     session.send_line("SELECT 6 * 7 AS answer;").unwrap();
     session.exp_string("|     42 |").unwrap();
     session.send_line("\\q").unwrap();
@@ -149,12 +166,8 @@ fn long_results_are_cut_and_counted() {
 #[test]
 fn a_result_wider_than_the_screen_goes_through_the_pager() {
     let udr = Udr::new();
-    let mut command = udr.command(&[]);
-    command
-        .env("TERM", "xterm")
-        .env("NO_COLOR", "1")
-        .env("PAGER", "sed s/x/paged-/");
-    let mut session = spawn_command(command, Some(WAIT_MILLIS)).unwrap();
+    let pager = [("NO_COLOR", "1"), ("PAGER", "sed s/x/paged-/")];
+    let mut session = start_with(&udr, &[], &pager);
     session.exp_string("memory/main> ").unwrap();
     session
         .send_line("SELECT repeat('x', 300) AS wide;")

@@ -85,6 +85,12 @@ impl History {
 
     /// One published version of a branch, or of the one it descends from.
     async fn at_version(&self, branch: &RefName, version: Version) -> Result<Point> {
+        // `main` has had one life only, so its records need no look at the head.
+        if branch.folded() == RefName::main().folded()
+            && let Some(record) = self.refs.record(RefKind::Branch, branch, version).await?
+        {
+            return branch_point(&record);
+        }
         let mut newest = None;
         let mut below = None;
         for segment in self.lineage(branch).await? {

@@ -76,6 +76,7 @@ pub(crate) async fn fsck(context: &Context, options: FsckOptions) -> Result<Fsck
         options,
         report: FsckReport::default(),
         seen: BTreeSet::new(),
+        files: BTreeSet::new(),
         sequences: BTreeMap::new(),
     };
     for kind in [RefKind::Branch, RefKind::Tag] {
@@ -92,6 +93,8 @@ struct Check<'a> {
     report: FsckReport,
     /// Objects that were checked with everything below them.
     seen: BTreeSet<Digest>,
+    /// Data files that were checked; equal files of two tables are two objects.
+    files: BTreeSet<(TableId, Digest)>,
     /// The sequence of each commit, and its first parent.
     sequences: BTreeMap<Digest, Option<Digest>>,
 }
@@ -343,7 +346,7 @@ impl Check<'_> {
         schema: &Schema,
         file: &DataFile,
     ) -> Result<()> {
-        if !self.seen.insert(file.object.digest) {
+        if !self.files.insert((table, file.object.digest)) {
             return Ok(());
         }
         let place = format!("{place}, data file {}", file.object.digest.short());

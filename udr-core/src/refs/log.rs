@@ -80,16 +80,16 @@ impl RefLog {
             .position(Option::is_none)
             .unwrap_or(records.len());
         let Some(newest) = records.into_iter().take(found).next_back().flatten() else {
-            // The hint names a version that does not exist: a copy of the repository may be
-            // incomplete, and going on from an older record would hide published states.
-            return match self.store.last_record(kind, name).await? {
-                Some(_) => Err(
-                    Error::corrupt("a ref log lacks a record that its hint names")
-                        .with("ref", name)
-                        .with("version", hint),
-                ),
-                None => Ok(None),
+            // The hint is damaged: what is there counts.
+            let Some(last) = self.store.last_record(kind, name).await? else {
+                return Ok(None);
             };
+            let Some(newest) = self.record(kind, name, last).await? else {
+                return Err(Error::corrupt("a ref log lacks a record that was listed")
+                    .with("ref", name)
+                    .with("version", last));
+            };
+            return self.gallop(kind, name, newest).await.map(Some);
         };
         self.remember(kind, name, &newest);
         if found == 2 || found == 1 {
