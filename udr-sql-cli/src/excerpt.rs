@@ -16,16 +16,31 @@ pub(crate) fn excerpt(sql: &str, error: &DataFusionError) -> Option<String> {
     let line = sql.lines().nth(number(span.start.line)?)?;
     let chars = line.chars().count();
     let from = number(span.start.column)?;
-    let to = if span.end.line == span.start.line { number(span.end.column)? } else { chars };
+    let to = if span.end.line == span.start.line {
+        number(span.end.column)?
+    } else {
+        chars
+    };
     if chars > LINE_CHARS_MAX || from >= chars {
         return None;
     }
     let part = |range: std::ops::Range<usize>| {
-        printable(&line.chars().skip(range.start).take(range.len()).collect::<String>())
+        printable(
+            &line
+                .chars()
+                .skip(range.start)
+                .take(range.len())
+                .collect::<String>(),
+        )
     };
     let before = measure_text_width(&part(0..from));
     let marked = measure_text_width(&part(from..to.clamp(from + 1, chars)));
-    Some(format!("{}\n{:before$}{:^<marked$}", printable(line), "", ""))
+    Some(format!(
+        "{}\n{:before$}{:^<marked$}",
+        printable(line),
+        "",
+        ""
+    ))
 }
 
 #[cfg(test)]
@@ -37,8 +52,7 @@ mod tests {
     fn error(start: (u64, u64), end: (u64, u64)) -> DataFusionError {
         let at = |(line, column)| Location { line, column };
         let span = Span::new(at(start), at(end));
-        DataFusionError::Plan("no".into())
-            .with_diagnostic(Diagnostic::new_error("no", Some(span)))
+        DataFusionError::Plan("no".into()).with_diagnostic(Diagnostic::new_error("no", Some(span)))
     }
 
     #[test]
@@ -59,6 +73,9 @@ mod tests {
         assert_eq!(excerpt("SELECT 1", &error((7, 1), (7, 2))), None);
         assert_eq!(excerpt("SELECT 1", &error((0, 0), (0, 0))), None);
         assert_eq!(excerpt("SELECT 1", &error((1, 50), (1, 51))), None);
-        assert_eq!(excerpt("SELECT 1", &DataFusionError::Plan("no".into())), None);
+        assert_eq!(
+            excerpt("SELECT 1", &DataFusionError::Plan("no".into())),
+            None
+        );
     }
 }

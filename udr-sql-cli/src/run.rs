@@ -197,10 +197,16 @@ impl Runner {
     async fn execute(&self, sql: &str) -> Result<(), Stop> {
         let mut progress =
             Progress::start(self.environment.stderr_terminal && !self.console.is_quiet());
-        let frame = progress.during(self.session.sql(sql)).await.map_err(|error| {
-            let excerpt = excerpt(sql, &error);
-            Failure { excerpt, ..Failure::from(error) }
-        })?;
+        let frame = progress
+            .during(self.session.sql(sql))
+            .await
+            .map_err(|error| {
+                let excerpt = excerpt(sql, &error).map(String::into_boxed_str);
+                Failure {
+                    excerpt,
+                    ..Failure::from(error)
+                }
+            })?;
         let context = Arc::new(frame.task_ctx());
         let plan = progress.during(frame.create_physical_plan()).await?;
         let schema = plan.schema();
