@@ -8,6 +8,8 @@
     reason = "a benchmark that cannot go on ends"
 )]
 
+mod compare;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use criterion::Criterion;
 use futures::TryStreamExt as _;
 use tokio::runtime::Runtime;
-use udr_benches::{Round, compare, files, quiesce, scratch, time, write_durably};
+use udr_benches::{Round, files, quiesce, scratch, time, write_durably};
 use udr_core::Repository;
 use udr_core::data::{TableWriter, WriteOptions, read_batches};
 use udr_core::env::Env;
@@ -27,6 +29,8 @@ use udr_core::name::{RefName, RelationPath};
 use udr_core::refs::Revision;
 use udr_core::store::{Durability, Store, StoreOptions};
 use udr_core::txn::{CommitOutcome, Transaction};
+
+use self::compare::compare;
 
 /// How many data files the branched table has.
 const FILES: i64 = 10_000;

@@ -8,6 +8,8 @@
     reason = "a benchmark that cannot go on ends"
 )]
 
+mod compare;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,7 +22,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use tokio::runtime::Runtime;
-use udr_benches::{Round, compare, median, quiesce, report, scratch, time, write_durably};
+use udr_benches::{Round, median, quiesce, report, scratch, time, write_durably};
 use udr_core::Repository;
 use udr_core::data::{TableWriter, WriteOptions};
 use udr_core::env::Env;
@@ -28,6 +30,8 @@ use udr_core::format::Schema;
 use udr_core::name::{RefName, RelationPath};
 use udr_core::store::{Durability, Store, StoreOptions};
 use udr_core::txn::{CommitOutcome, Committed, Transaction};
+
+use self::compare::compare;
 
 /// The lengths of the history that commits are measured at.
 const LENGTHS: [u64; 3] = [100, 1_000, 10_000];

@@ -5,6 +5,8 @@
 //! own table over the very data files that UDR wrote. `UDR_BENCH_SF` is the scale factor.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
+mod compare;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,11 +20,13 @@ use futures::TryStreamExt as _;
 use tokio::runtime::Runtime;
 use tpchgen::generators::LineItemGenerator;
 use tpchgen_arrow::{LineItemArrow, RecordBatchIterator as _};
-use udr_benches::{Round, compare, files, quiesce, report, scratch, time};
+use udr_benches::{Round, files, quiesce, report, scratch, time};
 use udr_core::Repository;
 use udr_core::env::Env;
 use udr_core::store::{Store, StoreOptions};
 use udr_datafusion::{InstallOptions, install, udr_sql};
+
+use self::compare::compare;
 
 /// How often the table is loaded by each side.
 const LOADS: u32 = 3;

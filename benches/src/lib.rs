@@ -9,8 +9,6 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, SamplingMode, Throughput};
-
 /// Both sides of one round.
 #[derive(Debug, Clone, Copy)]
 pub struct Round {
@@ -26,36 +24,6 @@ pub fn time<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let done = work();
     (done, start.elapsed())
-}
-
-/// Runs `round` as often as criterion asks and prints how both sides compare; `units` is how many
-/// of what is counted one round makes on each side.
-///
-/// Criterion follows UDR's side from run to run.
-pub fn compare(
-    criterion: &mut Criterion,
-    name: &str,
-    units: u32,
-    mut round: impl FnMut() -> Round,
-) {
-    // The first round warms both sides up, and says how long a sample is.
-    let first = round();
-    let mut rounds = Vec::new();
-    let mut group = criterion.benchmark_group(name);
-    group.sampling_mode(SamplingMode::Flat);
-    group.sample_size(10);
-    group.warm_up_time(Duration::from_nanos(1));
-    group.measurement_time(first.udr * 10);
-    group.throughput(Throughput::Elements(u64::from(units)));
-    group.bench_function("udr", |bencher| {
-        bencher.iter_custom(|iterations| {
-            let new = (0..iterations).map(|_| round()).collect::<Vec<_>>();
-            rounds.extend_from_slice(&new);
-            new.iter().map(|round| round.udr).sum()
-        });
-    });
-    group.finish();
-    report(name, units, &rounds);
 }
 
 /// Prints how both sides of some rounds compare. Nothing where criterion's filter left them out.

@@ -51,7 +51,7 @@ impl Confirmation {
     /// `None` if the statement returns rows for their own sake.
     pub(crate) fn of(sql: &str, schema: &SchemaRef) -> Option<Self> {
         let tag = tag(sql);
-        let acts = VERBS.contains(&tag.split(' ').next().unwrap_or(""));
+        let acts = VERBS.contains(&tag.split(' ').next().unwrap_or("")) && !is_dry_run(sql);
         (acts || schema.fields().is_empty()).then(|| Self {
             tag,
             rows: None,
@@ -97,6 +97,12 @@ impl Confirmation {
             .collect::<Vec<_>>()
             .join(", ")
     }
+}
+
+/// A dry run is a question, and what it returns is the result.
+fn is_dry_run(sql: &str) -> bool {
+    let mut words = sql.split_whitespace().rev().map(str::to_ascii_uppercase);
+    words.next().as_deref() == Some("RUN") && words.next().as_deref() == Some("DRY")
 }
 
 /// A number of rows, for people.

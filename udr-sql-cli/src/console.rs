@@ -52,6 +52,9 @@ impl Console {
             failure.code,
             printable_lines(&failure.message)
         );
+        for line in failure.excerpt.iter().flat_map(|excerpt| excerpt.lines()) {
+            text.push_str(&format!("\n    {line}"));
+        }
         let mut add = |label: &str, value: &str| {
             text.push_str(&format!("\n  {label}: {}", printable_lines(value)));
         };

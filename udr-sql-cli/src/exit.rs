@@ -70,12 +70,14 @@ pub(crate) struct Failure {
     pub(crate) code: &'static str,
     /// What happened.
     pub(crate) message: String,
+    /// The line it is about, with the place marked below.
+    pub(crate) excerpt: Option<Box<str>>,
     /// Why, from the outermost cause inwards.
     pub(crate) causes: Vec<String>,
     /// What helps.
-    pub(crate) hint: Option<String>,
+    pub(crate) hint: Option<Box<str>>,
     /// The file and line it happened at.
-    pub(crate) place: Option<String>,
+    pub(crate) place: Option<Box<str>>,
 }
 
 impl Failure {
@@ -85,6 +87,7 @@ impl Failure {
             exit: Exit::of(kind),
             code: kind.code(),
             message: message.into(),
+            excerpt: None,
             causes: Vec::new(),
             hint: None,
             place: None,
@@ -102,7 +105,7 @@ impl Failure {
     }
 
     /// Sets what helps.
-    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+    pub(crate) fn with_hint(self, hint: impl Into<Box<str>>) -> Self {
         Self {
             hint: Some(hint.into()),
             ..self
@@ -110,7 +113,7 @@ impl Failure {
     }
 
     /// Sets where it happened.
-    pub(crate) fn at(self, place: impl Into<String>) -> Self {
+    pub(crate) fn at(self, place: impl Into<Box<str>>) -> Self {
         Self {
             place: Some(place.into()),
             ..self

@@ -10,6 +10,7 @@ mod console;
 mod demo;
 mod editor;
 mod environment;
+mod excerpt;
 mod exit;
 mod fsck;
 mod interrupt;

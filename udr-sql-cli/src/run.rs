@@ -18,6 +18,7 @@ use crate::command;
 use crate::confirmation::{Confirmation, rows_text};
 use crate::console::Console;
 use crate::environment::Environment;
+use crate::excerpt::excerpt;
 use crate::exit::{Exit, Failure, Stop, output_stop};
 use crate::interrupt::Interrupts;
 use crate::output::Format;
@@ -196,7 +197,16 @@ impl Runner {
     async fn execute(&self, sql: &str) -> Result<(), Stop> {
         let mut progress =
             Progress::start(self.environment.stderr_terminal && !self.console.is_quiet());
-        let frame = progress.during(self.session.sql(sql)).await?;
+        let frame = progress
+            .during(self.session.sql(sql))
+            .await
+            .map_err(|error| {
+                let excerpt = excerpt(sql, &error).map(String::into_boxed_str);
+                Failure {
+                    excerpt,
+                    ..Failure::from(error)
+                }
+            })?;
         let context = Arc::new(frame.task_ctx());
         let plan = progress.during(frame.create_physical_plan()).await?;
         let schema = plan.schema();

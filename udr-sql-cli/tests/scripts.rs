@@ -151,3 +151,52 @@ fn nothing_to_run_is_fine() {
     let ran = udr.run_with(&[], "  -- only a comment\n").ok();
     assert_eq!(ran.out, "");
 }
+
+#[test]
+fn backslash_commands_are_short_for_sql() {
+    let udr = Udr::new();
+    udr.lake(&[
+        "CREATE TABLE t (id BIGINT NOT NULL)",
+        "CREATE BRANCH dev",
+        "CREATE TAG v1",
+    ])
+    .ok();
+    for (command, sql) in [
+        (r"\d", "SHOW TABLES"),
+        (r"\d t", "DESCRIBE t"),
+        (r"\log", "SHOW LOG"),
+        (r"\l", "SHOW BRANCHES; SHOW TAGS"),
+        (r"\branch dev", "USE BRANCH dev"),
+    ] {
+        let short = udr.lake(&[command]).ok();
+        let long = udr.lake(&[sql]).ok();
+        assert_eq!((short.out, short.err), (long.out, long.err), "{command}");
+    }
+}
+
+#[test]
+fn an_error_shows_the_place_in_the_statement() {
+    let udr = Udr::new();
+    let ran = udr
+        .run(&["-c", "CREATE TABLE t (id BIGINT); SELECT id, nope FROM t"])
+        .failed(1);
+    assert!(
+        ran.err
+            .contains("\n    SELECT id, nope FROM t\n               ^^^^\n"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_dry_run_is_a_result() {
+    let udr = Udr::new();
+    udr.lake(&[
+        "CREATE BRANCH dev",
+        "USE BRANCH dev",
+        "CREATE TABLE t (id BIGINT)",
+    ])
+    .ok();
+    let ran = udr.lake(&["MERGE BRANCH dev INTO main DRY RUN"]).ok();
+    assert!(ran.out.contains("| result"), "{}", ran.out);
+}
