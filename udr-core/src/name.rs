@@ -6,8 +6,8 @@
 //! One grammar for every segment: ASCII letters, digits, `_`, `.` and `-`; 1 to 128 bytes; the
 //! first is a letter, a digit or `_`; the last is no dot; no two dots in a row; not ending in
 //! `.json` or `.lock`. ASCII only, so there are no look-alikes. Branch and tag names have up to 8
-//! segments with `/` between them, are no plain number (which would be a version) and are unique
-//! without regard to case, since they reach paths.
+//! segments with `/` between them and 200 bytes in all, are no plain number (which would be a
+//! version) and are unique without regard to case, since they reach paths.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 
 /// The most bytes a segment has.
 const SEGMENT_BYTES_MAX: usize = 128;
+/// The most bytes a ref name has in all: it becomes the name of one folder.
+const REF_BYTES_MAX: usize = 200;
 /// The most segments a ref name has.
 const REF_SEGMENTS_MAX: usize = 8;
 
@@ -128,6 +130,10 @@ name_type! {
         }
         for segment in &segments {
             check_segment("ref", name, segment)?;
+        }
+        if name.len() > REF_BYTES_MAX {
+            return Err(Error::invalid("invalid ref name, it is longer than 200 bytes")
+                .with("name", name));
         }
         if name.bytes().all(|b| b.is_ascii_digit()) {
             return Err(Error::invalid("invalid ref name, a plain number is a version")

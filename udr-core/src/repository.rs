@@ -201,6 +201,7 @@ impl Repository {
         {
             return Ok(());
         }
+        let at = env.now();
         let mut root = Root::default();
         root.namespaces
             .insert(NamespaceName::public(), Namespace::default());
@@ -211,27 +212,26 @@ impl Repository {
             sequence: 0,
             author: "udr".to_owned(),
             message: "Create the repository".to_owned(),
-            committed_at: env.now(),
+            committed_at: at,
             metadata: std::collections::BTreeMap::new(),
             transaction: env.transaction_id(),
             idempotency_key: None,
             changes: Vec::new(),
         };
         let object: ObjectRef = store.put_object(Epoch::default(), encode(&commit)?).await?;
-        let head = CommitRef {
+        let commit = CommitRef {
             object,
             sequence: 0,
         };
-        match refs
-            .create(
-                RefKind::Branch,
-                &RefName::main(),
-                head,
-                None,
-                Epoch::default(),
-            )
-            .await
-        {
+        let point = Point {
+            branch: None,
+            version: None,
+            commit,
+            at,
+        };
+        let main = RefName::main();
+        let created = refs.create(RefKind::Branch, &main, &point, None, Epoch::default());
+        match created.await {
             Err(error) if error.kind() == crate::error::ErrorKind::AlreadyExists => Ok(()),
             other => other.map(|_| ()),
         }
@@ -522,18 +522,13 @@ impl Repository {
         }
         // A version names the state only if it is the head of its record: a commit in the middle
         // of a merge has none of its own.
-        let Point {
-            branch,
-            version,
-            commit,
-            ..
-        } = from.point().clone();
-        let from = match (branch, version) {
+        let point = from.point();
+        let from = match (point.branch.clone(), point.version) {
             (Some(branch), Some(version)) => {
                 let record = self.context.history.existing(&branch, version).await?;
                 record
                     .head
-                    .filter(|head| head.id() == commit.id())
+                    .filter(|head| head.id() == point.commit.id())
                     .map(|_| BranchPoint { branch, version })
             }
             _ => None,
@@ -542,7 +537,7 @@ impl Repository {
         let record = self
             .context
             .refs
-            .create(kind, name, commit, from, epoch)
+            .create(kind, name, point, from, epoch)
             .await?;
         ref_head(&record).ok_or_else(|| Error::internal("a new ref has no head"))
     }

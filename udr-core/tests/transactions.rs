@@ -56,7 +56,7 @@ async fn files(txn: &Transaction, table: &RelationPath, ids: &[i64]) -> Vec<Data
 }
 
 async fn append(txn: &mut Transaction, table: &RelationPath, ids: &[i64]) {
-    let files = files(txn, table, ids).await;
+    let files = Box::pin(files(txn, table, ids)).await;
     txn.append(table, files).await.unwrap();
 }
 

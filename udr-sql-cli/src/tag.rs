@@ -45,6 +45,19 @@ const WORDS: &[&str] = &[
     "USE",
     "VIEW",
 ];
+/// What a statement is about: a name follows, which may be spelled like a keyword.
+const OBJECTS: &[&str] = &[
+    "BRANCH",
+    "DATABASE",
+    "FUNCTION",
+    "INDEX",
+    "NAMESPACE",
+    "SAVEPOINT",
+    "SCHEMA",
+    "TABLE",
+    "TAG",
+    "VIEW",
+];
 /// Words between those that are left out.
 const SKIPPED: &[&str] = &["OR", "REPLACE", "UNBOUNDED", "WORK"];
 
@@ -58,7 +71,11 @@ pub(crate) fn tag(sql: &str) -> String {
             .unwrap_or(rest.len());
         let word = rest[..end].to_ascii_uppercase();
         if WORDS.contains(&word.as_str()) {
+            let about = OBJECTS.contains(&word.as_str());
             words.push(word);
+            if about {
+                break;
+            }
         } else if !SKIPPED.contains(&word.as_str()) {
             break;
         }
@@ -101,6 +118,7 @@ mod tests {
                 "CREATE EXTERNAL TABLE",
             ),
             ("USE BRANCH dev", "USE BRANCH"),
+            ("CREATE TABLE copy AS SELECT 1", "CREATE TABLE"),
             ("whatever", "done"),
             ("", "done"),
         ] {

@@ -51,7 +51,7 @@ pub struct Commit {
     /// The writer's own name for the change; a replay returns the first result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// What it changed, in order of name.
+    /// What it changed: namespaces by name, tables by id, views by name.
     pub changes: Vec<Change>,
 }
 

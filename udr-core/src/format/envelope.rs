@@ -1,10 +1,14 @@
 //! The frame around every JSON object: what it is, and which format version wrote it.
 
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
+use crate::id::Digest;
 
 /// The format version that this build writes, and the newest it reads.
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -23,10 +27,11 @@ pub trait Stored: Serialize + DeserializeOwned {
 }
 
 #[derive(Serialize)]
-struct EnvelopeOut<'a, T> {
+struct EnvelopeOut<'a> {
     udr: &'static str,
     format: u32,
-    body: &'a T,
+    check: Digest,
+    body: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -37,32 +42,41 @@ struct Header {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EnvelopeIn<T> {
+struct EnvelopeIn<'a> {
     #[serde(rename = "udr")]
     _kind: String,
     #[serde(rename = "format")]
     _format: u32,
-    body: T,
+    check: Digest,
+    #[serde(borrow)]
+    body: &'a RawValue,
 }
 
 /// The bytes to store for `value`; equal values have equal bytes.
+///
+/// The digest of the body is part of them: ref records and `udr.json` are named by no digest that
+/// their bytes could be held against.
 ///
 /// # Errors
 ///
 /// `Corrupt` if `value` does not validate, `Internal` if it cannot be written as JSON.
 pub fn encode<T: Stored>(value: &T) -> Result<Bytes> {
     value.validate()?;
-    let envelope = EnvelopeOut {
-        udr: T::KIND,
-        format: FORMAT_VERSION,
-        body: value,
-    };
-    let bytes = serde_json::to_vec(&envelope).map_err(|e| {
+    let internal = |e: serde_json::Error| {
         Error::internal("cannot encode")
             .with("kind", T::KIND)
             .with_source(e)
-    })?;
-    Ok(Bytes::from(bytes))
+    };
+    let body = serde_json::value::to_raw_value(value).map_err(internal)?;
+    let envelope = EnvelopeOut {
+        udr: T::KIND,
+        format: FORMAT_VERSION,
+        check: Digest::of(body.get().as_bytes()),
+        body: &body,
+    };
+    serde_json::to_vec(&envelope)
+        .map(Bytes::from)
+        .map_err(internal)
 }
 
 /// The validated value in `bytes`.
@@ -87,14 +101,27 @@ pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T> {
                 .with("found", header.udr),
         );
     }
-    if header.format > FORMAT_VERSION {
-        return Err(Error::unsupported("written by a newer version of UDR")
-            .with("kind", T::KIND)
-            .with("format", header.format)
-            .with("supported", FORMAT_VERSION)
-            .with_hint("open it with a newer build"));
+    match header.format.cmp(&FORMAT_VERSION) {
+        Ordering::Greater => {
+            return Err(Error::unsupported("written by a newer version of UDR")
+                .with("kind", T::KIND)
+                .with("format", header.format)
+                .with("supported", FORMAT_VERSION)
+                .with_hint("open it with a newer build"));
+        }
+        Ordering::Less => {
+            return Err(Error::corrupt("there is no such format version")
+                .with("kind", T::KIND)
+                .with("format", header.format));
+        }
+        Ordering::Equal => {}
     }
-    let envelope: EnvelopeIn<T> = serde_json::from_slice(bytes).map_err(corrupt)?;
-    envelope.body.validate()?;
-    Ok(envelope.body)
+    let envelope: EnvelopeIn<'_> = serde_json::from_slice(bytes).map_err(corrupt)?;
+    let body = envelope.body.get();
+    if Digest::of(body.as_bytes()) != envelope.check {
+        return Err(Error::corrupt("an object has been altered").with("kind", T::KIND));
+    }
+    let body: T = serde_json::from_str(body).map_err(corrupt)?;
+    body.validate()?;
+    Ok(body)
 }

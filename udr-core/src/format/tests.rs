@@ -214,6 +214,27 @@ fn a_newer_format_is_unsupported_and_anything_else_corrupt() {
         ErrorKind::Corrupt
     );
     assert_eq!(kind("[".repeat(100_000).as_bytes()), ErrorKind::Corrupt);
-    let feature = text.replace("\"features\":[]", "\"features\":[\"x\"]");
+    assert_eq!(
+        kind(text.replace("\"format\":1", "\"format\":0").as_bytes()),
+        ErrorKind::Corrupt
+    );
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut flipped = bytes.to_vec();
+            flipped[at] ^= 1 << bit;
+            assert!(
+                decode::<RepositoryFile>(&flipped).is_err(),
+                "bit {bit} of byte {at}"
+            );
+        }
+    }
+    let body = serde_json::to_string(&RepositoryFile {
+        features: vec!["x".to_owned()],
+        ..file
+    });
+    let body = body.unwrap();
+    let check = Digest::of(body.as_bytes());
+    let feature =
+        format!("{{\"udr\":\"repository\",\"format\":1,\"check\":\"{check}\",\"body\":{body}}}");
     assert_eq!(kind(feature.as_bytes()), ErrorKind::Unsupported);
 }

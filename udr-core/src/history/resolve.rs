@@ -200,7 +200,6 @@ impl History {
     /// Goes back along first parents.
     async fn back(&self, point: Point, revision: &Revision) -> Result<Point> {
         let mut commit = point.commit;
-        let mut at = point.at;
         for step in 0..revision.back {
             let decoded = self.commit(&commit).await?;
             match decoded.parents.first() {
@@ -211,7 +210,6 @@ impl History {
                         .with_hint(format!("it goes back {step} commits")));
                 }
             }
-            at = decoded.committed_at;
         }
         let published = match &point.branch {
             Some(branch) => self.published(branch, commit.id(), commit.sequence).await?,
@@ -228,7 +226,7 @@ impl History {
                 branch: None,
                 version: None,
                 commit,
-                at,
+                at: self.commit(&commit).await?.committed_at,
             },
         })
     }

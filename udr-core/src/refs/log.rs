@@ -9,10 +9,12 @@ use parking_lot::Mutex;
 
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{BranchPoint, CommitRef, RecordKind, RefRecord, decode, encode};
+use crate::format::{BranchPoint, RecordKind, RefRecord, decode, encode};
 use crate::id::{Epoch, TransactionId, Version};
 use crate::name::RefName;
 use crate::store::{Created, RefKind, Store};
+
+use super::Point;
 
 /// Every how many versions the hint is renewed: a cold reader probes at most about this far.
 const HINT_EVERY: u64 = 8;
@@ -222,7 +224,8 @@ impl RefLog {
         })
     }
 
-    /// Creates a ref at `head`; a name that was used before goes on counting.
+    /// Creates a ref at `point`, which is the state `from` if that is given; a name that was used
+    /// before goes on counting.
     ///
     /// Of several that create one name at once, one succeeds. They may start from different
     /// versions, and records of different versions do not get in each other's way, so a name that
@@ -240,7 +243,7 @@ impl RefLog {
         &self,
         kind: RefKind,
         name: &RefName,
-        head: CommitRef,
+        point: &Point,
         from: Option<BranchPoint>,
         epoch: Epoch,
     ) -> Result<Arc<RefRecord>> {
@@ -250,20 +253,21 @@ impl RefLog {
         let below = self.newest(kind, name).await?;
         let (version, after) = match &below {
             Some(below) if below.kind != RecordKind::Delete => return Err(taken()),
-            Some(below) => (below.version.next()?, below.at),
+            Some(below) => (below.version.next()?, below.at.max(point.at)),
             None => {
                 // A branch reads on from where it starts.
                 let wanted = from.as_ref().map_or(Version(0), |from| from.version);
-                (self.store.claim_hint(kind, name, wanted).await?, i64::MIN)
+                (self.store.claim_hint(kind, name, wanted).await?, point.at)
             }
         };
         let record = RefRecord {
             name: name.clone(),
             version,
             kind: RecordKind::Create,
-            head: Some(head),
+            head: Some(point.commit),
             commits: Vec::new(),
             transactions: vec![self.env.transaction_id()],
+            // Not before the state it starts from, so that times never decrease from there on.
             at: self.env.now().max(after),
             epoch,
             started_at: version,

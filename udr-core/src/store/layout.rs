@@ -17,6 +17,10 @@ const DIGEST_DIGITS: usize = 64;
 /// The hex digits of a digest that name its shard folder.
 const SHARD_DIGITS: usize = 2;
 
+/// Between the parts of a ref's name, in the name of its folder; no part can have it. All refs are
+/// folders of one folder, so that listing them lists none of their records.
+const PART_SEPARATOR: &str = "!";
+
 /// Spells paths below one root.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
@@ -93,9 +97,8 @@ impl Layout {
     }
 
     pub(super) fn ref_folder(&self, kind: RefKind, name: &RefName) -> Path {
-        name.folded()
-            .split('/')
-            .fold(self.refs(kind), |path, part| path.join(part))
+        self.refs(kind)
+            .join(name.folded().replace('/', PART_SEPARATOR))
     }
 
     pub(super) fn record(&self, kind: RefKind, name: &RefName, version: Version) -> Path {
@@ -110,15 +113,9 @@ impl Layout {
         plain.then(|| digits.parse().ok().map(Version)).flatten()
     }
 
-    /// The ref whose record is at `path`.
-    pub(super) fn ref_of(&self, kind: RefKind, path: &Path) -> Option<RefName> {
-        Self::version_of(path)?;
-        let parts = path.prefix_match(&self.refs(kind))?;
-        let mut parts = parts
-            .map(|part| part.as_ref().to_owned())
-            .collect::<Vec<_>>();
-        parts.pop()?;
-        let name = RefName::new(parts.join("/")).ok()?;
+    /// The ref whose folder, in [`Layout::refs`], is `path`.
+    pub(super) fn ref_of(path: &Path) -> Option<RefName> {
+        let name = RefName::new(path.filename()?.replace(PART_SEPARATOR, "/")).ok()?;
         (name.folded() == name.as_str()).then_some(name)
     }
 
@@ -152,16 +149,12 @@ mod tests {
         let record = layout.record(RefKind::Branch, &name, Version(42));
         assert_eq!(
             record.as_ref(),
-            "a/b/refs/heads/feature/prices/00000000000000000042.json"
+            "a/b/refs/heads/feature!prices/00000000000000000042.json"
         );
         assert_eq!(Layout::version_of(&record), Some(Version(42)));
-        let found = layout.ref_of(RefKind::Branch, &record).unwrap();
-        assert_eq!(found.as_str(), "feature/prices");
-        assert_eq!(layout.ref_of(RefKind::Tag, &record), None);
-        assert_eq!(
-            layout.ref_of(RefKind::Branch, &layout.hint(RefKind::Branch, &name)),
-            None
-        );
+        let folder = layout.ref_folder(RefKind::Branch, &name);
+        assert_eq!(Layout::ref_of(&folder).unwrap().as_str(), "feature/prices");
+        assert_eq!(Layout::ref_of(&Path::from("a/b/refs/heads/Main")), None);
     }
 
     #[test]

@@ -3,10 +3,7 @@
 //! In: names, versions, bytes. Out: whose record is there, and what is in it. Called by `refs` and
 //! `repository`. Nothing here is cached: these are the only names whose bytes can appear later.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
-use futures::TryStreamExt as _;
 use object_store::ObjectStoreExt as _;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -141,24 +138,22 @@ impl Store {
         Ok(versions)
     }
 
-    /// The refs that have records, by their folded names, in order.
+    /// The refs that were ever created or are being created, by their folded names, in order.
+    ///
+    /// Costs one listing of as many names, however many records they have.
     ///
     /// # Errors
     ///
     /// `Unavailable`.
     pub async fn list_refs(&self, kind: RefKind) -> Result<Vec<RefName>> {
-        let folder = self.inner.layout.refs(kind);
-        let list = || async {
-            let mut found = BTreeSet::new();
-            let mut listed = self.inner.backend.list(Some(&folder));
-            while let Some(meta) = listed.try_next().await? {
-                found.extend(self.inner.layout.ref_of(kind, &meta.location));
-            }
-            Ok(found)
-        };
-        let found = self.inner.retry.run(&self.inner.env, list).await;
-        let found = found.map_err(|error| failure::explain(&error, &folder))?;
-        Ok(found.into_iter().collect())
+        let listed = self.list_level(&self.inner.layout.refs(kind)).await?;
+        let mut names = listed
+            .common_prefixes
+            .iter()
+            .filter_map(Layout::ref_of)
+            .collect::<Vec<_>>();
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// Stores `udr.json` if there is none; durable when it returns.

@@ -41,8 +41,9 @@ impl UdrSchema {
         }
     }
 
-    /// The provider of a name, or an error that says what there is instead.
-    async fn find(&self, text: &str) -> udr_core::Result<Arc<dyn TableProvider>> {
+    /// The provider of a name, or an error that says what there is instead. Nothing for a table
+    /// function that no table hides: it is looked up as a table first, and found elsewhere.
+    async fn find(&self, text: &str) -> udr_core::Result<Option<Arc<dyn TableProvider>>> {
         let name = RelationRef::parse(text)?;
         let path = RelationPath::new(self.namespace.clone(), name.name);
         let scope = match name.revision {
@@ -66,26 +67,30 @@ impl UdrSchema {
         {
             tracing::debug!(%error, "the names of the state could not be read");
         }
-        match (pinned.snapshot.relation(&path).await?, name.metadata) {
-            (None, _) => {
-                Err(missing::relation(&self.session, &pinned.snapshot, &path, &scope).await)
-            }
-            (Some(Relation::Table(table)), None) => Ok(Arc::new(UdrTable::new(
-                Arc::clone(&self.session),
-                scope,
-                &table,
-            )?)),
-            (Some(Relation::Table(table)), Some(kind)) => Ok(Arc::new(MetadataTable::of_table(
-                Arc::clone(&self.session),
-                &scope,
-                &table,
-                kind,
-            ))),
-            (Some(Relation::View(view)), None) => {
-                view::provider(&self.session, &scope, &path, &view).await
-            }
-            (Some(Relation::View(_)), Some(_)) => Err(missing::no_metadata(&path)),
-        }
+        Ok(Some(
+            match (pinned.snapshot.relation(&path).await?, name.metadata) {
+                // Looking for what there is instead costs more than the statement may.
+                (None, _) if self.session.is_table_function(text) => return Ok(None),
+                (None, _) => {
+                    return Err(
+                        missing::relation(&self.session, &pinned.snapshot, &path, &scope).await,
+                    );
+                }
+                (Some(Relation::Table(table)), None) => {
+                    Arc::new(UdrTable::new(Arc::clone(&self.session), scope, &table)?)
+                }
+                (Some(Relation::Table(table)), Some(kind)) => Arc::new(MetadataTable::of_table(
+                    Arc::clone(&self.session),
+                    &scope,
+                    &table,
+                    kind,
+                )),
+                (Some(Relation::View(view)), None) => {
+                    view::provider(&self.session, &scope, &path, &view).await?
+                }
+                (Some(Relation::View(_)), Some(_)) => return Err(missing::no_metadata(&path)),
+            },
+        ))
     }
 
     fn is_branch_catalog(&self, scope: &Scope) -> bool {
@@ -104,12 +109,7 @@ impl SchemaProvider for UdrSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        match self.find(name).await {
-            Ok(provider) => Ok(Some(provider)),
-            // A table function is looked up as a table first, and found elsewhere.
-            Err(_) if self.session.is_table_function(name) => Ok(None),
-            Err(error) => Err(to_datafusion(error)),
-        }
+        self.find(name).await.map_err(to_datafusion)
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
