@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::prelude::SessionContext;
 use object_store::memory::InMemory;
 use udr_core::Repository;
 use udr_core::Result;
@@ -10,6 +11,7 @@ use udr_core::env::Env;
 use udr_core::id::Version;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
+use udr_datafusion::{InstallOptions, install, udr_sql};
 use udr_testkit::counting::Calls;
 use udr_testkit::{CountingStore, Operation, Operations, fixtures};
 
@@ -41,7 +43,7 @@ async fn cold(counting: &CountingStore) -> Result<Repository> {
 }
 
 fn lists(calls: &Calls) -> usize {
-    calls.count(Operations::of(Operation::List))
+    calls.count(Operations::LISTINGS)
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,6 +140,50 @@ async fn a_branch_and_a_tag_are_one_small_record() {
             "{create}:\n{writes}"
         );
         assert!(writes.bytes(Operations::ALL) < 1024, "{create}:\n{writes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn listing_branches_lists_no_records() {
+    let (_, counting, repository) = counted(40).await;
+    let head = repository.head(&RefName::main()).await.unwrap();
+    for name in ["dev", "dev/inner", "other"] {
+        repository.create_branch(&named(name), &head).await.unwrap();
+    }
+    let repository = cold(&counting).await.unwrap();
+    counting.take();
+    let branches = repository.branches().await.unwrap();
+    let names = branches.iter().map(|b| b.name.as_str()).collect::<Vec<_>>();
+    assert_eq!(names, ["dev", "dev/inner", "main", "other"]);
+    let calls = counting.take();
+    assert_eq!(calls.count(Operations::of(Operation::Walk)), 0, "{calls}");
+    assert_eq!(
+        calls
+            .on("refs/heads")
+            .count(Operations::of(Operation::List)),
+        1,
+        "{calls}"
+    );
+}
+
+#[tokio::test]
+async fn an_insert_from_a_table_function_lists_nothing() {
+    let (_, counting, repository) = counted(3).await;
+    let context = SessionContext::new();
+    install(&context, InstallOptions::new(repository))
+        .await
+        .unwrap();
+    let insert = "INSERT INTO t SELECT value, 'x' FROM generate_series(1, 3)";
+    for _ in 0..2 {
+        counting.take();
+        udr_sql(&context, insert)
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
+        let calls = counting.take();
+        assert_eq!(lists(&calls), 0, "{calls}");
     }
 }
 

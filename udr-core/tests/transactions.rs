@@ -13,7 +13,7 @@ use udr_core::maintenance::FsckOptions;
 use udr_core::name::{NamespaceName, RefName, RelationPath};
 use udr_core::refs::Revision;
 use udr_core::snapshot::Snapshot;
-use udr_core::store::Store;
+use udr_core::store::{Store, StoreOptions};
 use udr_core::txn::{CommitOutcome, Committed, OnExisting, Transaction};
 use udr_core::{ErrorKind, FastForward, MergeMode, Repository};
 
@@ -515,4 +515,24 @@ async fn many_commits_and_many_tables_stay_in_short_trees() {
         .unwrap();
     assert_eq!(names.len(), 21);
     clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_branch_made_by_a_slow_clock_is_not_older_than_what_it_starts_from() {
+    let inner: Arc<dyn object_store::ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+    let store = || Store::wrap(Arc::clone(&inner), "", &StoreOptions::default()).unwrap();
+    let ahead = Repository::create(store(), Env::seeded(1, 2_000_000_000_000_000))
+        .await
+        .unwrap();
+    let behind = Repository::open(store(), Env::seeded(2, 0)).await.unwrap();
+    let from = ahead.head(&RefName::main()).await.unwrap();
+    let dev = RefName::new("dev").unwrap();
+    let branch = behind.create_branch(&dev, &from).await.unwrap();
+    assert!(branch.moved_at >= from.point().at);
+    let mut txn = behind.begin(&dev).await.unwrap();
+    txn.create_table(&path("t"), schema()).await.unwrap();
+    committed(txn).await;
+    let head = behind.head(&dev).await.unwrap();
+    assert!(head.commit().committed_at >= from.commit().committed_at);
+    clean(&behind).await;
 }

@@ -296,7 +296,7 @@ impl ObjectStore for CountingStore {
         let start = async move {
             let path = prefix_path(prefix.as_ref());
             let call = futures::future::ready(Ok(()));
-            match store.record(Operation::List, &path, 0, call).await {
+            match store.record(Operation::Walk, &path, 0, call).await {
                 Ok(()) => store.inner.list(prefix.as_ref()),
                 Err(e) => stream::once(futures::future::ready(Err(e))).boxed(),
             }
@@ -402,7 +402,8 @@ mod tests {
         store.list_with_delimiter(None).await.unwrap();
         store.head(&Path::from("missing")).await.unwrap_err();
         let calls = store.take();
-        assert_eq!(calls.count(Operations::of(Operation::List)), 2);
+        assert_eq!(calls.count(Operations::of(Operation::List)), 1);
+        assert_eq!(calls.count(Operations::LISTINGS), 2);
         assert_eq!(calls.count(Operations::of(Operation::Head)), 1);
         assert!(calls.iter().any(|c| !c.ok));
     }

@@ -429,7 +429,7 @@ impl ObjectStore for FaultStore {
         let start = async move {
             let path = prefix_path(prefix.as_ref());
             let call = futures::future::ready(Ok(()));
-            match store.run(Operation::List, &path, call).await {
+            match store.run(Operation::Walk, &path, call).await {
                 Ok(()) => store.inner.list(prefix.as_ref()),
                 Err(e) => stream::once(futures::future::ready(Err(e))).boxed(),
             }

@@ -17,8 +17,10 @@ pub enum Operation {
     Get,
     /// A request for an object's metadata.
     Head,
-    /// A listing, of either form.
+    /// A listing of one folder.
     List,
+    /// A listing of everything below a folder, however deep.
+    Walk,
     /// A delete, counted for each path.
     Delete,
     /// A copy or a rename.
@@ -52,8 +54,9 @@ impl Operations {
             | Operation::Copy.bit(),
     );
     /// What only looks.
-    pub const READS: Self =
-        Self(Operation::Get.bit() | Operation::Head.bit() | Operation::List.bit());
+    pub const READS: Self = Self(Operation::Get.bit() | Operation::Head.bit() | Self::LISTINGS.0);
+    /// Listings of both forms.
+    pub const LISTINGS: Self = Self(Operation::List.bit() | Operation::Walk.bit());
 
     /// The set of one kind.
     pub const fn of(operation: Operation) -> Self {
