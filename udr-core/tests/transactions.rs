@@ -13,7 +13,7 @@ use udr_core::maintenance::FsckOptions;
 use udr_core::name::{NamespaceName, RefName, RelationPath};
 use udr_core::refs::Revision;
 use udr_core::snapshot::Snapshot;
-use udr_core::store::{Store, StoreOptions};
+use udr_core::store::{RefKind, Store, StoreOptions};
 use udr_core::txn::{CommitOutcome, Committed, OnExisting, Transaction};
 use udr_core::{ErrorKind, FastForward, MergeMode, Repository};
 
@@ -535,4 +535,32 @@ async fn a_branch_made_by_a_slow_clock_is_not_older_than_what_it_starts_from() {
     let head = behind.head(&dev).await.unwrap();
     assert!(head.commit().committed_at >= from.commit().committed_at);
     clean(&behind).await;
+}
+
+#[tokio::test]
+async fn a_name_that_was_only_claimed_is_no_branch_and_can_be_made() {
+    let repository = with_table().await;
+    let dev = RefName::new("dev").unwrap();
+    // What a client leaves that dies between its two steps.
+    repository
+        .store()
+        .claim_hint(RefKind::Branch, &dev, Version(1))
+        .await
+        .unwrap();
+    let names = repository.branches().await.unwrap();
+    assert_eq!(
+        names.iter().map(|b| b.name.as_str()).collect::<Vec<_>>(),
+        ["main"]
+    );
+    assert_eq!(
+        repository.head(&dev).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    clean(&repository).await;
+    let made = repository
+        .create_branch(&dev, &head(&repository).await)
+        .await
+        .unwrap();
+    assert_eq!(made.version, Version(1));
+    clean(&repository).await;
 }
