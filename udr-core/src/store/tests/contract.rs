@@ -190,7 +190,7 @@ async fn hints_are_overwritten_and_damaged_ones_are_none() {
         }
         assert_eq!(
             store.list_refs(BRANCH).await.unwrap(),
-            [main.clone()],
+            std::slice::from_ref(&main),
             "a name that has a hint is at least being created"
         );
         assert_eq!(store.last_record(BRANCH, &main).await.unwrap(), None);
