@@ -4,6 +4,7 @@
 //! transaction statements made runnable, or a refusal. Called by DataFusion.
 
 mod analyzer;
+pub(crate) mod guard;
 mod relation;
 
 pub(crate) use analyzer::UdrAnalyzerRule;

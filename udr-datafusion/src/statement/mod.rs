@@ -9,6 +9,7 @@ mod create_table;
 mod ddl;
 mod refs;
 mod result;
+mod rows;
 mod show;
 mod target;
 mod transaction;
@@ -37,6 +38,7 @@ use crate::sql::version::Claim;
 use crate::sql::{constant, version};
 
 use self::ddl::Ddl;
+use self::rows::RowStatement;
 use self::target::Place;
 
 /// Runs one statement of UDR's SQL: everything that DataFusion has, version clauses in every
@@ -78,6 +80,10 @@ async fn run(
 ) -> Result<DataFrame> {
     match Box::pin(prepare(state, session, statement)).await? {
         Prepared::Own(own) => ctx.read_batch(Box::pin(own.run(state, session)).await?),
+        Prepared::Rows(rows) => {
+            let plan = Box::pin(rows.plan(state, session)).await?;
+            Box::pin(ctx.execute_logical_plan(plan)).await
+        }
         Prepared::Engine(statement) => {
             Box::pin(see_namespaces(state, session, &statement)).await?;
             let plan = Box::pin(state.statement_to_plan(statement)).await?;
@@ -89,6 +95,8 @@ async fn run(
 /// A statement whose version clauses are names.
 enum Prepared {
     Own(Own),
+    /// A change of rows, put together here and run by DataFusion.
+    Rows(Box<RowStatement>),
     /// DataFusion's to run.
     Engine(SqlStatement),
 }
@@ -122,6 +130,9 @@ async fn prepare(
         && ddl.place(state, session)? == Place::Repository
     {
         return Ok(Prepared::Own(Own::Ddl(ddl)));
+    }
+    if let Some(rows) = RowStatement::of(state, session, &statement)? {
+        return Ok(Prepared::Rows(Box::new(rows)));
     }
     if let SqlStatement::CreateExternalTable(table) = &statement
         && target::place(state, session, &table.name)? == Place::Repository
@@ -269,7 +280,7 @@ pub(crate) async fn run_parsed(
     let run = async {
         match Box::pin(prepare(&state, session, statement)).await? {
             Prepared::Own(own) => Box::pin(own.run(&state, session)).await,
-            Prepared::Engine(_) => Err(to_datafusion(
+            Prepared::Rows(_) | Prepared::Engine(_) => Err(to_datafusion(
                 Error::unsupported("the statement is not about the repository")
                     .with_hint("run it as plain SQL"),
             )),
