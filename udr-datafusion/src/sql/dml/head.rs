@@ -90,17 +90,16 @@ pub(in crate::sql) fn normalize(
     let mut edits: Vec<Edit> = Vec::new();
     let mut at = 0;
     while at < significant.places.len() {
-        let edit = if significant.is(at, "THEN") {
-            action(&significant, at)
-        } else {
-            insert(&significant, at, options)?
-        };
-        match edit {
-            Some((from, to, with)) => {
+        if let Some((from, to, with)) = action(&significant, at) {
+            edits.push((significant.raw(from), significant.raw(to), with));
+            at = to;
+        } else if let Some(head) = insert(&significant, at, options)? {
+            for (from, to, with) in head.edits {
                 edits.push((significant.raw(from), significant.raw(to), with));
-                at = to;
             }
-            None => at += 1,
+            at = head.end;
+        } else {
+            at += 1;
         }
     }
     Ok(apply(tokens, edits))
@@ -108,6 +107,9 @@ pub(in crate::sql) fn normalize(
 
 /// The action of a MERGE behind `THEN` at `at`.
 fn action(tokens: &Tokens<'_>, at: usize) -> Option<Edit> {
+    if !tokens.is(at, "THEN") {
+        return None;
+    }
     let update = |mark| vec![name(mark), Token::Eq, name(mark)];
     let insert = |mark| vec![Token::LParen, name(mark), Token::RParen, word("ROW")];
     if tokens.are(at + 1, &["UPDATE", "SET"]) && tokens.at(at + 3) == Some(&Token::Mul) {
@@ -153,8 +155,14 @@ fn target(tokens: &Tokens<'_>, at: usize) -> Option<usize> {
     Some(place + usize::from(tokens.is(place, "TABLE")))
 }
 
-/// The clauses of an INSERT, if one starts at `at` and has some that the parser does not know.
-fn insert(tokens: &Tokens<'_>, at: usize, options: ParseOptions) -> Result<Option<Edit>> {
+/// What an INSERT begins with, up to its query.
+struct Head {
+    edits: Vec<Edit>,
+    end: usize,
+}
+
+/// The edits of an INSERT, if one starts at `at`.
+fn insert(tokens: &Tokens<'_>, at: usize, options: ParseOptions) -> Result<Option<Head>> {
     let Some(mut place) = target(tokens, at) else {
         return Ok(None);
     };
@@ -204,15 +212,43 @@ fn insert(tokens: &Tokens<'_>, at: usize, options: ParseOptions) -> Result<Optio
             break;
         }
     }
-    if marks.len() == 1 {
-        return Ok(None);
+    let mut edits = Vec::new();
+    if marks.len() > 1 {
+        let mut with = vec![space()];
+        with.append(&mut columns);
+        with.extend([space(), word("PARTITION"), Token::LParen]);
+        with.append(&mut marks);
+        with.extend([Token::RParen, space()]);
+        edits.push((from, place, with));
     }
-    let mut with = vec![space()];
-    with.append(&mut columns);
-    with.extend([space(), word("PARTITION"), Token::LParen]);
-    with.append(&mut marks);
-    with.extend([Token::RParen, space()]);
-    Ok(Some((from, place, with)))
+    edits.extend(closed(tokens, place));
+    Ok(Some(Head { edits, end: place }))
+}
+
+/// Puts a SELECT in parentheses that has another clause of the INSERT behind it: the parser takes
+/// the clause's first word for an alias.
+fn closed(tokens: &Tokens<'_>, at: usize) -> Vec<Edit> {
+    if !tokens.is(at, "SELECT") {
+        return Vec::new();
+    }
+    let mut depth = 0_usize;
+    let end = (at..tokens.places.len()).find(|place| {
+        match tokens.at(*place) {
+            Some(Token::LParen) => depth += 1,
+            Some(Token::RParen) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let conflict = tokens.is(*place, "ON")
+            && (tokens.is(place + 1, "CONFLICT") || tokens.is(place + 1, "DUPLICATE"));
+        depth == 0 && (conflict || tokens.is(*place, "RETURNING"))
+    });
+    match end {
+        Some(end) => vec![
+            (at, at, vec![Token::LParen]),
+            (end, end, vec![Token::RParen, space()]),
+        ],
+        None => Vec::new(),
+    }
 }
 
 fn space() -> Token {

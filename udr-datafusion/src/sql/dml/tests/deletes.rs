@@ -14,7 +14,7 @@ fn an_alias_means_the_target() {
         "delete: SELECT * FROM t AS x
          WHERE x.id = 1 AND EXISTS (SELECT 1 FROM t WHERE t.n = x.n)",
     );
-    becomes("DELETE t x", "delete: SELECT * FROM t AS x");
+    becomes("DELETE t x", "delete: SELECT * FROM t x");
 }
 
 #[test]

@@ -80,6 +80,30 @@ fn a_conflict_is_a_merge() {
 }
 
 #[test]
+fn a_query_without_a_table_can_stand_before_a_clause() {
+    becomes_for(
+        &keyed(),
+        &["id"],
+        "INSERT INTO t (id) SELECT 1 RETURNING id",
+        "INSERT INTO t (id) (SELECT 1)",
+    );
+    let (_, form) = rewrite(
+        "INSERT INTO t (id) SELECT (SELECT 1) ON CONFLICT (id) DO NOTHING RETURNING id",
+        &target(),
+        &[],
+    )
+    .unwrap();
+    let Form::Upsert(upsert) = form else {
+        panic!("{form:?}");
+    };
+    assert_eq!(
+        squeezed(&upsert.insert.to_string()),
+        "INSERT INTO t (id) (SELECT (SELECT 1))"
+    );
+    unchanged("INSERT INTO t SELECT a FROM s JOIN u ON s.id = u.id");
+}
+
+#[test]
 fn nothing_is_done_on_a_conflict() {
     let nothing = r#"KeepFirst by (id): MERGE INTO t USING (SELECT * FROM t) AS "excluded"
         ON t."id" = "excluded"."id"

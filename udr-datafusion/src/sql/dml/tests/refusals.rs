@@ -95,7 +95,7 @@ fn explain_and_prepare_stay_around_the_statement() {
     for (sql, expected) in [
         ("EXPLAIN DELETE FROM t AS x", "EXPLAIN SELECT 1"),
         ("PREPARE p AS DELETE FROM t AS x WHERE x.id = $1", "PREPARE p AS SELECT 1"),
-        ("PREPARE p (INT) AS DELETE FROM t", "PREPARE p(INT) AS SELECT 1"),
+        ("PREPARE p (INT) AS DELETE FROM t", "PREPARE p (INT) AS SELECT 1"),
         ("WITH w AS (SELECT 1) DELETE FROM t", "SELECT 1"),
     ] {
         let (frame, _) = rewrite(sql, &target(), &[]).unwrap();
