@@ -405,7 +405,7 @@ async fn same(repository: &Repository, snapshot: &Snapshot, expected: &Catalog, 
         "tables of {what}"
     );
     for (name, rows_expected) in expected {
-        let found: Rows = rows(repository, snapshot, &path(name)).await.unwrap();
+        let found: Rows = rows(snapshot, &path(name)).await.unwrap();
         assert_eq!(&found, rows_expected, "rows of {name} in {what}");
         let table = snapshot.table(&path(name)).await.unwrap();
         assert_eq!(
