@@ -11,7 +11,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::deletion_vector::DeletionVector;
 use super::reader::read_batches;
-use super::row_identity::{Identities, RowIdentity, moved_columns};
+use super::row_identity::{Identities, RowId, RowIdentity, moved_columns};
 use super::writer::{TableWriter, WriteOptions};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -44,6 +44,35 @@ pub async fn read_live_batches(
             .map_err(|e| Error::internal("rows cannot be filtered").with_source(e))
     });
     Ok(live.boxed())
+}
+
+/// Reads all rows of a data file, deleted ones included, each with what identifies it.
+///
+/// # Errors
+///
+/// As [`read_batches`].
+pub async fn read_rows(
+    store: &Store,
+    table: TableId,
+    file: &DataFile,
+    schema: &Schema,
+) -> Result<BoxStream<'static, Result<(RecordBatch, Vec<RowId>)>>> {
+    let batches = read_batches(store, table, file, &schema.with_identity()).await?;
+    let (file, own) = (DataFile::clone(file), schema.fields().len());
+    let mut first = 0;
+    let rows = batches.map(move |batch| {
+        let batch = batch?;
+        let identities = Identities::new(&file, first, &batch)?;
+        first += batch.num_rows() as u64;
+        let ids = (0..batch.num_rows())
+            .map(|row| identities.origin(row).map(|origin| origin.row))
+            .collect::<Result<Vec<_>>>()?;
+        let own = batch
+            .project(&(0..own).collect::<Vec<_>>())
+            .map_err(|e| Error::internal("columns do not make a batch").with_source(e))?;
+        Ok((own, ids))
+    });
+    Ok(rows.boxed())
 }
 
 /// Reads where each row of a data file was first written; rows that are deleted included.

@@ -16,10 +16,10 @@ mod writer;
 
 pub use deletion_vector::DeletionVector;
 pub use footer::FooterCache;
-pub use live::read_live_batches;
 pub(crate) use live::{read_identities, rewrite_file};
+pub use live::{read_live_batches, read_rows};
 pub use reader::{DataFileReader, read_batches};
-pub use row_identity::{RowId, RowIdentity, identity_fields};
+pub use row_identity::{RowId, RowIdentity, identity_fields, replacing};
 pub use verify::{verify_data_file, verify_footer};
 pub use writer::{TableWriter, WriteOptions};
 

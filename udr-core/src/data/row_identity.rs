@@ -176,6 +176,31 @@ impl Identities {
     }
 }
 
+/// The columns of [`identity_fields`] for rows that take the place of others; `None` for rows that
+/// take nobody's.
+///
+/// # Errors
+///
+/// `Invalid` if a position is out of range.
+pub fn replacing(rows: &[Option<RowId>]) -> Result<[ArrayRef; IDENTITY_LEN]> {
+    let files = rows.iter().map(|row| row.map(|row| *row.file.as_bytes()));
+    let files = FixedSizeBinaryArray::try_from_sparse_iter_with_size(files, 16)
+        .map_err(|e| Error::internal("an id has a wrong size").with_source(e))?;
+    let position = |row: RowId| {
+        i64::try_from(row.position).map_err(|e| {
+            Error::invalid("a position is out of range")
+                .with("position", row.position)
+                .with_source(e)
+        })
+    };
+    let positions = rows
+        .iter()
+        .map(|row| row.map(position).transpose())
+        .collect::<Result<Int64Array>>()?;
+    let changes = Int64Array::new_null(rows.len());
+    Ok([Arc::new(files), Arc::new(positions), Arc::new(changes)])
+}
+
 /// Columns that carry `origins`, for rows that are only moved.
 ///
 /// # Errors
