@@ -111,7 +111,7 @@ impl Mutation {
         for at in 0..batch.num_rows() {
             if numbers.is_valid(at) {
                 let bytes = Bytes::copy_from_slice(hits.value(at));
-                let vector = DeletionVector::decode(bytes, rows.value(at))?;
+                let vector = DeletionVector::decode(&bytes, rows.value(at))?;
                 let found = self.unite(numbers.value(at), &vector);
                 twice = twice.or(found.map(|position| (numbers.value(at), position)));
             } else if written.is_valid(at) {
