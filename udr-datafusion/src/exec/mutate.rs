@@ -28,6 +28,7 @@ use super::change::RowChange;
 use super::mutation::{Action, Mutation, mutation_schema};
 use super::partition_writer::{FileSpec, PartitionWriter};
 use super::properties;
+use super::returned::Returned;
 use super::row_key::hit_twice;
 use crate::error::to_datafusion;
 use crate::session::StatementPin;
@@ -49,6 +50,15 @@ pub(super) struct UdrMutateExec {
 }
 
 impl UdrMutateExec {
+    /// The same, keeping what it writes or deletes.
+    pub(super) fn keeping(&self, returned: &Arc<Returned>) -> Self {
+        let spec = MutateSpec {
+            files: self.spec.files.keeping(returned),
+            ..self.spec.clone()
+        };
+        Self::new(Arc::clone(&self.input), spec)
+    }
+
     pub(super) fn new(input: Arc<dyn ExecutionPlan>, spec: MutateSpec) -> Self {
         let partitions = input.output_partitioning().partition_count();
         Self {
@@ -131,6 +141,7 @@ impl ExecutionPlan for UdrMutateExec {
             baseline: BaselineMetrics::new(&self.metrics, partition),
             found: Mutation::default(),
             written: written_schema(&self.spec.files.table.arrow_schema()),
+            context: Arc::clone(&context),
         };
         let stream = futures::stream::once(mutating.run(input));
         Ok(Box::pin(RecordBatchStreamAdapter::new(
@@ -159,6 +170,7 @@ struct Mutating {
     baseline: BaselineMetrics,
     found: Mutation,
     written: SchemaRef,
+    context: Arc<TaskContext>,
 }
 
 impl Mutating {
@@ -170,6 +182,11 @@ impl Mutating {
             if let Some((number, position)) = self.hit(&rows).map_err(to_datafusion)? {
                 let error = hit_twice(&self.spec, number, position).await;
                 return Err(to_datafusion(error));
+            }
+            if self.spec.change.operation == RowOperation::Delete
+                && let Some(returned) = &self.spec.files.returned
+            {
+                returned.keep(&batch, rows.values, &self.context)?;
             }
             if let Some(batch) = self.values(&rows, &batch).map_err(to_datafusion)? {
                 self.writer.write(&batch).await?;

@@ -8,6 +8,7 @@ mod object_store;
 mod predicate;
 mod provider;
 mod reader;
+mod returning;
 mod row_columns;
 mod row_id;
 mod rows;
@@ -17,6 +18,7 @@ mod statistics;
 
 pub(crate) use object_store::NoObjectStore;
 pub(crate) use provider::UdrTable;
+pub(crate) use returning::ReturningTable;
 pub(crate) use row_columns::{COMMIT_VERSION, FILE, ROW, ROW_ID, place_names};
 pub(crate) use rows::RowsTable;
 pub(crate) use sink::{ACTION, RowSink, sink_schema};

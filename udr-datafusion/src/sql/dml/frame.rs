@@ -5,13 +5,18 @@ use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement, With};
 
 /// A statement with a place in it for another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Frame(SqlStatement);
+pub(crate) struct Frame(Option<SqlStatement>);
 
 impl Frame {
     /// Takes a statement that changes rows out of what stands around it; `None` if there is none.
     pub(crate) fn split(statement: &SqlStatement) -> Option<(Self, Statement, Option<With>)> {
         let (inner, with) = change(innermost(statement)?)?;
-        Some((Self(statement.clone()), inner.clone(), with.cloned()))
+        Some((Self(Some(statement.clone())), inner.clone(), with.cloned()))
+    }
+
+    /// Nothing around a statement.
+    pub(crate) fn none() -> Self {
+        Self(None)
     }
 
     /// Whether the statement is stored, to be executed later.
@@ -25,7 +30,7 @@ impl Frame {
                 _ => false,
             }
         }
-        is(&self.0)
+        self.0.as_ref().is_some_and(is)
     }
 
     /// Whether the types of a stored statement's parameters are given.
@@ -40,12 +45,15 @@ impl Frame {
                 _ => false,
             }
         }
-        has(&self.0)
+        self.0.as_ref().is_some_and(has)
     }
 
     /// The frame around another statement.
     pub(crate) fn around(&self, inner: Statement) -> SqlStatement {
-        fill(&self.0, inner)
+        match &self.0 {
+            Some(outer) => fill(outer, inner),
+            None => SqlStatement::Statement(Box::new(inner)),
+        }
     }
 }
 

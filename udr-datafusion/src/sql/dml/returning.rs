@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::common::{DataFusionError, Result};
 use datafusion::sql::sqlparser::ast::{
-    Query, SelectItem, Statement, TableFactor, Visit as _, Visitor,
+    Query, SelectItem, Statement, TableFactor, Visitor,
 };
 use udr_core::Error;
 

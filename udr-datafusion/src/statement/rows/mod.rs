@@ -77,17 +77,36 @@ impl RowStatement {
         session: &Arc<UdrSession>,
     ) -> Result<LogicalPlan> {
         let target = target::look_up(state, session, &self.target).await?;
-        let planner = Planner::new(state, session, self.frame);
+        let returning = self.change.returning().cloned();
+        if returning.is_some() && self.frame.prepares() {
+            return Err(to_datafusion(
+                Error::unsupported("a prepared statement cannot return the rows that it changes")
+                    .with_hint("run it without PREPARE, or leave RETURNING out"),
+            ));
+        }
+        // What returns rows stands in the frame instead of what changes them.
+        let frame = match &returning {
+            Some(_) => Frame::none(),
+            None => self.frame.clone(),
+        };
+        let planner = Planner::new(state, session, frame);
         let source = match self.change.source() {
             Some(query) => Some(planner.columns(query).await?),
             None => None,
         };
-        match self.change.form(&target, source.as_deref())? {
-            Form::Statement(statement) => planner.framed(*statement).await,
-            Form::Delete(rows) => planner.delete(rows).await,
-            Form::Update(rows) => planner.update(rows).await,
-            Form::Upsert(upsert) => planner.upsert(*upsert).await,
-            Form::Replace(replace) => planner.replace(*replace).await,
+        let plan = match self.change.form(&target, source.as_deref())? {
+            Form::Statement(statement) => planner.framed(*statement).await?,
+            Form::Delete(rows) => planner.delete(rows).await?,
+            Form::Update(rows) => planner.update(rows).await?,
+            Form::Upsert(upsert) => planner.upsert(*upsert).await?,
+            Form::Replace(replace) => planner.replace(*replace).await?,
+        };
+        match returning {
+            None => Ok(plan),
+            Some(query) => {
+                let planner = Planner::new(state, session, self.frame);
+                planner.returning(query, plan).await
+            }
         }
     }
 }

@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::display::ToStringifiedPlan as _;
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{
-    DmlStatement, Expr, ExprSchemable as _, LogicalPlan, PlanType, Projection, Statement, WriteOp,
+    DmlStatement, Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, PlanType, Projection, Statement, WriteOp,
 };
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement as AstStatement};
 use udr_core::Error;
 
 use super::super::see_namespaces;
 use crate::error::to_datafusion;
+use crate::plan::delete_returning;
 use crate::session::UdrSession;
 use crate::sql::dml::{Frame, Selected, SourceColumn, delete_all, query_statement};
+use crate::table::ReturningTable;
 
 /// Plans the parts of one statement.
 pub(super) struct Planner<'a> {
@@ -95,6 +99,25 @@ impl<'a> Planner<'a> {
         let framed = self.framed(query_statement(*rows.rows)).await?;
         let input = converted(inside(&framed), &target.target.schema())?;
         self.refill(framed, change(target, WriteOp::Update, input))
+    }
+
+    /// What `query` says of the rows that `change` changes.
+    pub(super) async fn returning(&self, query: Query, change: LogicalPlan) -> Result<LogicalPlan> {
+        let framed = self.framed(query_statement(query)).await?;
+        let change = match change {
+            LogicalPlan::Dml(dml) if dml.op == WriteOp::Delete => delete_returning(&dml)?,
+            other => other,
+        };
+        let inner = inside(&framed).clone().transform(|node| {
+            let LogicalPlan::TableScan(scan) = &node else {
+                return Ok(Transformed::no(node));
+            };
+            let returning = ReturningTable::new(scan.source.schema(), change.clone());
+            let returning = provider_as_source(Arc::new(returning));
+            let scan = LogicalPlanBuilder::scan(scan.table_name.clone(), returning, None)?;
+            Ok(Transformed::yes(scan.build()?))
+        })?;
+        self.refill(framed, inner.data)
     }
 
     /// Puts another plan into what stood around the original statement.

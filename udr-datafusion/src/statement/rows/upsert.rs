@@ -55,7 +55,7 @@ impl Planner<'_> {
         let LogicalPlan::Dml(target) = &target else {
             return Err(to_datafusion(Error::internal("a change is none")));
         };
-        let inner: LogicalPlan = { let _ = (target, new); return Err(to_datafusion(Error::unsupported("later"))) };
+        let inner = crate::plan::replace_rows(target, new)?;
         self.refill(framed, inner)
     }
 }
