@@ -19,6 +19,6 @@ mod statistics;
 pub(crate) use object_store::NoObjectStore;
 pub(crate) use provider::UdrTable;
 pub(crate) use returning::ReturningTable;
-pub(crate) use row_columns::{COMMIT_VERSION, FILE, ROW, ROW_ID, place_names};
+pub(crate) use row_columns::{ROW, place_names};
 pub(crate) use rows::RowsTable;
 pub(crate) use sink::{ACTION, RowSink, sink_schema};

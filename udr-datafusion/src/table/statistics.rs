@@ -58,19 +58,11 @@ pub(super) fn of_files(
     let columns = if tasks.len() > FILES_MAX {
         BTreeMap::new()
     } else {
-        merge_column_stats(tasks.iter().map(|t| (t.file.rows, &t.file.columns)))
+        let parts = tasks.iter().map(|task| (task.live_rows(), task.column_stats()));
+        let parts = parts.collect::<Vec<_>>();
+        merge_column_stats(parts.iter().map(|(rows, columns)| (*rows, columns)))
     };
     statistics(schema, arrow_schema, rows, bytes, &columns)
-}
-
-/// The same of files some of whose rows are deleted: the number of rows is a fact, but a bound may
-/// have been the value of a row that is gone.
-pub(super) fn without_facts(found: Statistics) -> Statistics {
-    let num_rows = found.num_rows;
-    Statistics {
-        num_rows,
-        ..found.to_inexact()
-    }
 }
 
 fn column(stats: &ColumnStats, data_type: &arrow::datatypes::DataType) -> Result<ColumnStatistics> {
