@@ -142,10 +142,14 @@ files! {
     conflicts
     errors
     metadata
+    replace_where
+    returning
     show
     tables
     time_travel
     transactions
+    update_from
+    upsert
     version_clauses
     views
     writes

@@ -17,6 +17,7 @@ mod view;
 
 use std::sync::Arc;
 
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::TableReference;
@@ -38,6 +39,7 @@ use crate::sql::version::Claim;
 use crate::sql::{constant, version};
 
 use self::ddl::Ddl;
+pub(crate) use self::result::command_schema;
 use self::rows::RowStatement;
 use self::target::Place;
 
@@ -103,7 +105,7 @@ enum Prepared {
 
 /// A statement that is run here.
 #[derive(Debug, Clone)]
-pub(crate) enum Own {
+enum Own {
     Command(Command),
     Ddl(Ddl),
 }
@@ -201,28 +203,12 @@ async fn see_namespaces(
 }
 
 impl Own {
-    /// The statement, if it is one of those that are run here; queries and changes of rows are not.
-    pub(crate) fn of(statement: &Statement) -> Option<Self> {
-        match statement {
-            Statement::Command(command) => Some(Self::Command(command.clone())),
-            Statement::Sql(statement) => Ddl::of(statement).map(Self::Ddl),
-        }
-    }
-
-    /// What the statement returns, known before it runs.
-    pub(crate) fn schema(&self) -> SchemaRef {
-        match self {
-            Self::Command(command) => result::command_schema(command),
-            Self::Ddl(ddl) => ddl.schema(),
-        }
-    }
-
     /// Does what the statement says.
     ///
     /// # Errors
     ///
     /// Those of the statement.
-    pub(crate) async fn run(
+    async fn run(
         &self,
         state: &SessionState,
         session: &Arc<UdrSession>,
@@ -266,6 +252,18 @@ async fn run_command(
     }
 }
 
+/// What [`run_parsed`] returns for a statement, known before it runs; nothing for those that it
+/// does not run, such as queries.
+pub(crate) fn result_schema(statement: &Statement) -> Option<SchemaRef> {
+    match statement {
+        Statement::Command(command) => Some(command_schema(command)),
+        Statement::Sql(statement) => match Ddl::of(statement) {
+            Some(ddl) => Some(ddl.schema()),
+            None => rows::counts(statement).then(result::count_schema),
+        },
+    }
+}
+
 /// Runs a statement that was parsed but not prepared, for those who have only plain SQL.
 ///
 /// # Errors
@@ -280,7 +278,12 @@ pub(crate) async fn run_parsed(
     let run = async {
         match Box::pin(prepare(&state, session, statement)).await? {
             Prepared::Own(own) => Box::pin(own.run(&state, session)).await,
-            Prepared::Rows(_) | Prepared::Engine(_) => Err(to_datafusion(
+            Prepared::Rows(rows) => {
+                let plan = Box::pin(rows.plan(&state, session)).await?;
+                let batches = DataFrame::new(state.clone(), plan).collect().await?;
+                Ok(concat_batches(&result::count_schema(), &batches)?)
+            }
+            Prepared::Engine(_) => Err(to_datafusion(
                 Error::unsupported("the statement is not about the repository")
                     .with_hint("run it as plain SQL"),
             )),

@@ -3,7 +3,8 @@
 use datafusion::common::Result;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    Delete, Expr, FromTable, ObjectName, SelectItem, Statement, TableWithJoins, Value,
+    Delete, Expr, FromTable, ObjectName, SelectItem, Statement, TableFactor, TableWithJoins,
+    Value,
 };
 use udr_core::Error;
 
@@ -16,6 +17,17 @@ pub(super) fn tables(delete: &Delete) -> &[TableWithJoins] {
     match &delete.from {
         FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables) => tables,
     }
+}
+
+/// Whether DataFusion plans the DELETE as it stands.
+pub(super) fn is_plain(delete: &Delete) -> bool {
+    let [table] = tables(delete) else {
+        return false;
+    };
+    matches!(&table.relation, TableFactor::Table { alias: None, .. })
+        && delete.using.is_none()
+        && delete.limit.is_none()
+        && delete.returning.is_none()
 }
 
 /// What a DELETE deletes, as DataFusion plans it.
@@ -37,11 +49,7 @@ pub(super) fn delete(mut delete: Delete) -> Result<Form> {
         }
     };
     let named = Named::of(&target.relation, "DELETE")?;
-    let plain = named.alias.is_none()
-        && delete.using.is_none()
-        && delete.limit.is_none()
-        && delete.returning.is_none();
-    if plain {
+    if is_plain(&delete) {
         delete.order_by.clear();
         return Ok(Form::Statement(Box::new(Statement::Delete(delete))));
     }

@@ -19,6 +19,17 @@ impl Frame {
         Self(None)
     }
 
+    /// Whether nothing but `WITH` stood around the statement.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.0 {
+            None => true,
+            Some(SqlStatement::Statement(statement)) => {
+                !matches!(statement.as_ref(), Statement::Prepare { .. })
+            }
+            Some(_) => false,
+        }
+    }
+
     /// Whether the statement is stored, to be executed later.
     pub(crate) fn prepares(&self) -> bool {
         fn is(statement: &SqlStatement) -> bool {

@@ -24,6 +24,21 @@ pub(super) fn source(insert: &Insert) -> Option<Query> {
         .flatten()
 }
 
+/// Whether [`insert`] has to know what the target looks like.
+pub(super) fn needs_target(insert: &Insert) -> bool {
+    let values = insert.source.as_ref().map(|source| source.body.as_ref());
+    let defaults = match values {
+        None => true,
+        Some(SetExpr::Values(values)) => {
+            let mut cells = values.rows.iter().flat_map(|row| &row.content);
+            cells.any(is_default)
+        }
+        Some(_) => false,
+    };
+    let conflict = insert.on.is_some() || insert.or.is_some();
+    defaults || conflict || insert.replace_into || insert.ignore || insert.partitioned.is_some()
+}
+
 /// What an INSERT does, as DataFusion plans it.
 ///
 /// # Errors

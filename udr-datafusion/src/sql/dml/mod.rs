@@ -23,6 +23,7 @@ pub(crate) use delete::delete_all;
 pub(crate) use frame::{Frame, query_statement};
 pub(crate) use mark::is_marked;
 pub(crate) use replace_where::Replace;
+pub(crate) use returning::returns;
 pub(crate) use target::{Key, Target, TargetColumn, target_name};
 pub(crate) use upsert::{EXCLUDED, Twice, Upsert};
 
@@ -116,6 +117,15 @@ impl Change {
             Statement::Insert(insert) => insert::source(insert),
             Statement::Merge(merge) => Some(merge::source(merge)),
             _ => None,
+        }
+    }
+
+    /// Whether the form depends on what the target looks like.
+    pub(crate) fn needs_target(&self) -> bool {
+        match &self.statement {
+            Statement::Insert(insert) => insert::needs_target(insert),
+            Statement::Delete(delete) => !delete::is_plain(delete),
+            _ => true,
         }
     }
 

@@ -31,6 +31,16 @@ pub(super) fn take(statement: &mut Statement) -> Result<Option<Vec<SelectItem>>>
     Ok(returning)
 }
 
+/// Whether the statement returns rows.
+pub(crate) fn returns(statement: &Statement) -> bool {
+    match statement {
+        Statement::Insert(insert) => insert.returning.is_some(),
+        Statement::Update(update) => update.returning.is_some(),
+        Statement::Delete(delete) => delete.returning.is_some(),
+        _ => false,
+    }
+}
+
 /// A query of the returned columns; the rows that were changed are put in the place of its table.
 pub(super) fn query(items: Vec<SelectItem>, named: &Named) -> Query {
     build::select(items, vec![build::alone(named.factor())], None)

@@ -20,7 +20,7 @@ use self::plan::Planner;
 use super::target::{Place, place};
 use crate::error::to_datafusion;
 use crate::session::UdrSession;
-use crate::sql::dml::{Change, Form, Frame, is_marked, target_name};
+use crate::sql::dml::{Change, Form, Frame, Target, is_marked, returns, target_name};
 
 /// A statement that changes rows of one of the repository's tables.
 #[derive(Debug)]
@@ -28,6 +28,11 @@ pub(super) struct RowStatement {
     frame: Frame,
     change: Change,
     target: ObjectName,
+}
+
+/// Whether a statement changes rows, at once, and gives their number and nothing else.
+pub(super) fn counts(statement: &SqlStatement) -> bool {
+    Frame::split(statement).is_some_and(|(frame, inner, _)| frame.is_empty() && !returns(&inner))
 }
 
 impl RowStatement {
@@ -76,7 +81,11 @@ impl RowStatement {
         state: &SessionState,
         session: &Arc<UdrSession>,
     ) -> Result<LogicalPlan> {
-        let target = target::look_up(state, session, &self.target).await?;
+        let target = if self.change.needs_target() {
+            target::look_up(state, session, &self.target).await?
+        } else {
+            Target::default()
+        };
         let returning = self.change.returning().cloned();
         if returning.is_some() && self.frame.prepares() {
             return Err(to_datafusion(

@@ -194,13 +194,16 @@ fn converted(rows: &LogicalPlan, table: &SchemaRef) -> Result<LogicalPlan> {
     }
     let fields = table.fields().iter();
     let values = projection.expr.iter().zip(fields).map(|(expr, field)| {
-        let Expr::Alias(alias) = expr else {
-            return Err(changed());
+        // An alias that says nothing new is left out.
+        let (name, value) = match expr {
+            Expr::Alias(alias) => (&alias.name, alias.expr.as_ref()),
+            Expr::Column(column) => (&column.name, expr),
+            _ => return Err(changed()),
         };
-        if alias.name != *field.name() {
+        if name != field.name() {
             return Err(changed());
         }
-        let mut value = alias.expr.as_ref().clone();
+        let mut value = value.clone();
         if let Expr::Placeholder(placeholder) = &mut value {
             placeholder.field.get_or_insert_with(|| Arc::clone(field));
         }

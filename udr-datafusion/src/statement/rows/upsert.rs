@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::functions_window::expr_fn::row_number;
@@ -101,7 +102,9 @@ fn listed(rows: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     let LogicalPlan::Values(Values { schema, values }) = projection.input.as_ref() else {
         return Ok(None);
     };
-    let place = arrow::datatypes::Field::new(LISTED, arrow::datatypes::DataType::UInt64, false);
+    // Named as every column of VALUES, which are named anew when parameters get their values.
+    let name = format!("column{}", schema.fields().len() + 1);
+    let place = Field::new(&name, DataType::UInt64, false);
     let fields = schema.iter().map(|(table, field)| (table.cloned(), Arc::clone(field)));
     let fields = fields.chain([(None, Arc::new(place))]).collect();
     let metadata = schema.metadata().clone();
@@ -116,7 +119,7 @@ fn listed(rows: &LogicalPlan) -> Result<Option<LogicalPlan>> {
         values: numbered.collect(),
     });
     let mut columns = projection.expr.clone();
-    columns.push(Expr::Column(Column::from_name(LISTED)));
+    columns.push(Expr::Column(Column::from_name(name)).alias(LISTED));
     let projection = Projection::try_new(columns, Arc::new(values))?;
     Ok(Some(LogicalPlan::Projection(projection)))
 }

@@ -75,7 +75,7 @@ fn a_conflict_is_a_merge() {
            WHEN MATCHED THEN UPDATE SET "n" = excluded.n, "at" = now()
            WHEN NOT MATCHED THEN INSERT ("id", "n", "Name", "at")
              VALUES ("excluded"."id", "excluded"."n", "excluded"."Name", "excluded"."at")
-           <- INSERT INTO x.t SELECT * FROM s"#,
+           <- INSERT INTO x.t (SELECT * FROM s)"#,
     );
 }
 
