@@ -9,6 +9,7 @@ mod create_table;
 mod ddl;
 mod refs;
 mod result;
+mod rows;
 mod show;
 mod target;
 mod transaction;
@@ -118,6 +119,7 @@ async fn prepare(
         Statement::Sql(statement) => *statement,
     };
     lift(state, session, &mut statement).await?;
+    rows::show_hidden(state, &mut statement).await?;
     if let Some(ddl) = Ddl::of(&statement)
         && ddl.place(state, session)? == Place::Repository
     {
