@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BooleanArray, FixedSizeBinaryArray,
-    FixedSizeBinaryBuilder, Int64Array, UInt8Array, UInt32Array, new_null_array,
+    Array as _, ArrayRef, AsArray as _, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder,
+    Int64Array, UInt8Array, UInt32Array, new_null_array,
 };
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt8Type, UInt32Type};
@@ -195,7 +195,8 @@ impl Mutating {
             let number = rows.file.value(at);
             let vector = self.found.hits.entry(number).or_default();
             while at < rows.file.len() && rows.file.is_valid(at) && rows.file.value(at) == number {
-                let position = u64::try_from(rows.row.value(at)).map_err(|e| broken().with_source(e))?;
+                let position =
+                    u64::try_from(rows.row.value(at)).map_err(|e| broken().with_source(e))?;
                 if !vector.insert(position) {
                     twice = Some((number, position));
                 }
@@ -210,7 +211,11 @@ impl Mutating {
         let Some(carried) = &rows.carried else {
             return Ok(None);
         };
-        let mut columns = batch.columns().get(rows.values..).unwrap_or_default().to_vec();
+        let mut columns = batch
+            .columns()
+            .get(rows.values..)
+            .unwrap_or_default()
+            .to_vec();
         columns.extend(self.identity(rows, carried)?);
         let written = RecordBatch::try_new(Arc::clone(&self.written), columns)
             .map_err(|e| broken().with_source(e))?;
@@ -236,7 +241,9 @@ impl Mutating {
             }
             if carried.file.is_valid(at) {
                 let file = carried.file.value(at);
-                files.append_value(file).map_err(|e| broken().with_source(e))?;
+                files
+                    .append_value(file)
+                    .map_err(|e| broken().with_source(e))?;
                 positions.append_value(carried.position.value(at));
                 continue;
             }
@@ -246,7 +253,9 @@ impl Mutating {
                 _ => *self.spec.pin.scanned(number)?.id.as_bytes(),
             };
             last = Some((number, id));
-            files.append_value(id).map_err(|e| broken().with_source(e))?;
+            files
+                .append_value(id)
+                .map_err(|e| broken().with_source(e))?;
             positions.append_value(rows.row.value(at));
         }
         Ok([
@@ -281,8 +290,12 @@ impl<'a> Rows<'a> {
     fn new(operation: RowOperation, batch: &'a RecordBatch) -> Result<Self> {
         let column = |at: usize| batch.columns().get(at).ok_or_else(broken);
         let mut rows = Self {
-            file: column(0)?.as_primitive_opt::<UInt32Type>().ok_or_else(broken)?,
-            row: column(1)?.as_primitive_opt::<Int64Type>().ok_or_else(broken)?,
+            file: column(0)?
+                .as_primitive_opt::<UInt32Type>()
+                .ok_or_else(broken)?,
+            row: column(1)?
+                .as_primitive_opt::<Int64Type>()
+                .ok_or_else(broken)?,
             carried: None,
             action: None,
             values: 2,
@@ -292,11 +305,17 @@ impl<'a> Rows<'a> {
         }
         rows.carried = Some(Carried {
             file: column(2)?.as_fixed_size_binary_opt().ok_or_else(broken)?,
-            position: column(3)?.as_primitive_opt::<Int64Type>().ok_or_else(broken)?,
+            position: column(3)?
+                .as_primitive_opt::<Int64Type>()
+                .ok_or_else(broken)?,
         });
         rows.values = 4;
         if operation == RowOperation::Merge {
-            rows.action = Some(column(4)?.as_primitive_opt::<UInt8Type>().ok_or_else(broken)?);
+            rows.action = Some(
+                column(4)?
+                    .as_primitive_opt::<UInt8Type>()
+                    .ok_or_else(broken)?,
+            );
             rows.values = 5;
         }
         rows.check()?;
@@ -306,7 +325,11 @@ impl<'a> Rows<'a> {
     /// Checks that what is new is nowhere yet, and everything else somewhere.
     fn check(&self) -> Result<()> {
         let Some(actions) = self.action else {
-            return if self.file.null_count() == 0 { Ok(()) } else { Err(broken()) };
+            return if self.file.null_count() == 0 {
+                Ok(())
+            } else {
+                Err(broken())
+            };
         };
         for (at, number) in actions.values().iter().enumerate() {
             let action = Action::from_number(*number).ok_or_else(broken)?;

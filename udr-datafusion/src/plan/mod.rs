@@ -5,7 +5,9 @@
 
 mod analyzer;
 mod change;
+mod checked;
 mod relation;
 
 pub(crate) use analyzer::UdrAnalyzerRule;
+pub(crate) use checked::checked;
 pub(crate) use relation::VersionClauses;

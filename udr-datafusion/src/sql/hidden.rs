@@ -135,9 +135,11 @@ impl Walk<'_> {
         }
         if natural {
             return Err(external(
-                Error::unsupported("a NATURAL JOIN cannot be in a query that names a hidden column")
-                    .with("columns", HIDDEN.join(", "))
-                    .with_hint("use JOIN … USING (…)"),
+                Error::unsupported(
+                    "a NATURAL JOIN cannot be in a query that names a hidden column",
+                )
+                .with("columns", HIDDEN.join(", "))
+                .with_hint("use JOIN … USING (…)"),
             ));
         }
         hide(select, &shown, self.fold)
@@ -179,10 +181,9 @@ impl Walk<'_> {
                     return Ok(());
                 };
                 let text = folded(last, self.fold);
-                let called = alias.as_ref().map_or_else(
-                    || text.clone(),
-                    |alias| folded(&alias.name, self.fold),
-                );
+                let called = alias
+                    .as_ref()
+                    .map_or_else(|| text.clone(), |alias| folded(&alias.name, self.fold));
                 if text.contains('$') || !named.of(&called) || !(self.shows)(name) {
                     return Ok(());
                 }
