@@ -140,7 +140,9 @@ macro_rules! files {
 files! {
     branches
     conflicts
+    delete
     errors
+    merge
     metadata
     replace_where
     returning
@@ -148,6 +150,8 @@ files! {
     tables
     time_travel
     transactions
+    truncate
+    update
     update_from
     upsert
     version_clauses

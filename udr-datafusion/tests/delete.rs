@@ -20,12 +20,24 @@ const ROWS: Case<'static> = Case {
 
 #[tokio::test]
 async fn a_predicate_chooses_rows_over_files() {
-    ROWS.changes("DELETE FROM t WHERE id = 2 OR id = 6", 2, &["1", "3", "4", "5"])
-        .await;
-    ROWS.changes("DELETE FROM t WHERE name IS NULL", 1, &["1", "2", "4", "5", "6"])
-        .await;
-    ROWS.changes("DELETE FROM t WHERE grp > 1 AND name <> 'e'", 1, &["1", "2", "3", "4", "5"])
-        .await;
+    ROWS.changes(
+        "DELETE FROM t WHERE id = 2 OR id = 6",
+        2,
+        &["1", "3", "4", "5"],
+    )
+    .await;
+    ROWS.changes(
+        "DELETE FROM t WHERE name IS NULL",
+        1,
+        &["1", "2", "4", "5", "6"],
+    )
+    .await;
+    ROWS.changes(
+        "DELETE FROM t WHERE grp > 1 AND name <> 'e'",
+        1,
+        &["1", "2", "3", "4", "5"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -37,8 +49,16 @@ async fn without_a_predicate_all_rows_go() {
 #[tokio::test]
 async fn a_predicate_that_is_never_true_removes_nothing() {
     let all = &["1", "2", "3", "4", "5", "6"];
-    for predicate in ["false", "NULL", "1 = 0", "id = NULL", "id > 100", "NULL AND id = 1"] {
-        ROWS.changes(&format!("DELETE FROM t WHERE {predicate}"), 0, all).await;
+    for predicate in [
+        "false",
+        "NULL",
+        "1 = 0",
+        "id = NULL",
+        "id > 100",
+        "NULL AND id = 1",
+    ] {
+        ROWS.changes(&format!("DELETE FROM t WHERE {predicate}"), 0, all)
+            .await;
     }
 }
 
@@ -147,8 +167,12 @@ async fn a_table_is_compared_with_itself_as_it_was() {
 
 #[tokio::test]
 async fn limit_removes_so_many_rows() {
-    ROWS.changes("DELETE FROM t WHERE id >= 6 LIMIT 3", 1, &["1", "2", "3", "4", "5"])
-        .await;
+    ROWS.changes(
+        "DELETE FROM t WHERE id >= 6 LIMIT 3",
+        1,
+        &["1", "2", "3", "4", "5"],
+    )
+    .await;
     ROWS.changes("DELETE FROM t LIMIT 0", 0, &["1", "2", "3", "4", "5", "6"])
         .await;
     let f = Fixture::with_table().await;
@@ -167,7 +191,8 @@ async fn limit_removes_so_many_rows() {
 #[tokio::test]
 async fn a_volatile_predicate_is_refused_with_the_reason() {
     let reason = &["not the same each time", "random()"];
-    ROWS.refuses("DELETE FROM t WHERE random() < 0.5", reason).await;
+    ROWS.refuses("DELETE FROM t WHERE random() < 0.5", reason)
+        .await;
     ROWS.refuses(
         "DELETE FROM t WHERE id IN (SELECT id FROM u WHERE random() < 2)",
         &["not the same each time"],
@@ -183,7 +208,10 @@ async fn explain_shows_the_plan_and_removes_nothing() {
     f.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')").await;
     let before = f.version().await;
     let plan = f.plan("DELETE FROM t WHERE id = 1").await;
-    assert!(plan.contains("UdrChangeExec: DELETE FROM public.t"), "{plan}");
+    assert!(
+        plan.contains("UdrChangeExec: DELETE FROM public.t"),
+        "{plan}"
+    );
     f.run("EXPLAIN VERBOSE DELETE FROM t").await;
     assert_eq!(f.version().await, before);
     assert_eq!(f.value("SELECT count(*) FROM t").await, "2");
@@ -196,7 +224,10 @@ async fn only_the_columns_of_the_predicate_are_read() {
     let f = Fixture::with_table().await;
     f.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')").await;
     let plan = f.plan("DELETE FROM t WHERE id = 1").await;
-    assert!(plan.contains("projection=[_udr_file, _udr_row]") && !plan.contains("name"), "{plan}");
+    assert!(
+        plan.contains("projection=[_udr_file, _udr_row]") && !plan.contains("name"),
+        "{plan}"
+    );
 }
 
 #[tokio::test]
@@ -207,13 +238,15 @@ async fn deletes_add_up_and_rows_that_are_gone_stay_gone() {
     assert_eq!(f.written("DELETE FROM t WHERE id % 7 = 0").await, 2857);
     assert_eq!(f.written("DELETE FROM t WHERE id % 7 = 0").await, 0);
     assert_eq!(f.written("DELETE FROM t WHERE id % 21 = 1").await, 953);
-    let left = "SELECT count(*) FROM generate_series(1, 20000) WHERE value % 7 <> 0 AND value % 21 <> 1";
+    let left =
+        "SELECT count(*) FROM generate_series(1, 20000) WHERE value % 7 <> 0 AND value % 21 <> 1";
     let left = f.value(left).await;
     assert_eq!(f.value("SELECT count(*) FROM t").await, left);
     assert_eq!(f.value("SELECT count(id) FROM t").await, left);
     assert_eq!(f.value("SELECT count(DISTINCT id) FROM t").await, left);
     assert_eq!(
-        f.value("SELECT count(*) FROM t WHERE id % 7 = 0 OR id % 21 = 1").await,
+        f.value("SELECT count(*) FROM t WHERE id % 7 = 0 OR id % 21 = 1")
+            .await,
         "0"
     );
     f.check().await;
@@ -222,44 +255,73 @@ async fn deletes_add_up_and_rows_that_are_gone_stay_gone() {
 #[tokio::test]
 async fn a_deleted_extreme_is_no_minimum_and_no_maximum() {
     let f = Fixture::with_table().await;
-    f.run("INSERT INTO t VALUES (1, 'a'), (5, 'b'), (9, NULL)").await;
+    f.run("INSERT INTO t VALUES (1, 'a'), (5, 'b'), (9, NULL)")
+        .await;
     f.run("DELETE FROM t WHERE id <> 5").await;
     assert_eq!(f.value("SELECT min(id) FROM t").await, "5");
     assert_eq!(f.value("SELECT max(id) FROM t").await, "5");
     assert_eq!(f.value("SELECT count(name) FROM t").await, "1");
     assert_eq!(f.value("SELECT count(*) FROM t").await, "1");
     assert_eq!(f.value("SELECT count(*) FROM t WHERE id = 9").await, "0");
-    assert_eq!(f.value("SELECT count(*) FROM t WHERE name IS NULL").await, "0");
+    assert_eq!(
+        f.value("SELECT count(*) FROM t WHERE name IS NULL").await,
+        "0"
+    );
     f.run("INSERT INTO t VALUES (7, 'c')").await;
     assert_eq!(f.value("SELECT sum(id) FROM t").await, "12");
-    assert_eq!(f.values("SELECT id FROM t ORDER BY id DESC LIMIT 1").await, ["7"]);
+    assert_eq!(
+        f.values("SELECT id FROM t ORDER BY id DESC LIMIT 1").await,
+        ["7"]
+    );
 }
 
 #[tokio::test]
 async fn limits_and_filters_count_only_rows_that_are_there() {
     let f = Fixture::with_table().await;
-    f.run("INSERT INTO t SELECT value, 'x' FROM generate_series(1, 100)").await;
-    f.run("INSERT INTO t SELECT value, 'x' FROM generate_series(101, 200)").await;
+    f.run("INSERT INTO t SELECT value, 'x' FROM generate_series(1, 100)")
+        .await;
+    f.run("INSERT INTO t SELECT value, 'x' FROM generate_series(101, 200)")
+        .await;
     f.run("DELETE FROM t WHERE id <= 95 OR id > 190").await;
     for limit in [1, 5, 6, 50, 95, 200] {
         let rows = f.values(&format!("SELECT id FROM t LIMIT {limit}")).await;
         assert_eq!(rows.len(), limit.min(95), "LIMIT {limit}");
     }
-    assert_eq!(f.values("SELECT id FROM t ORDER BY id LIMIT 2").await, ["96", "97"]);
-    assert_eq!(f.values("SELECT id FROM t ORDER BY id DESC LIMIT 1").await, ["190"]);
-    assert_eq!(f.value("SELECT count(*) FROM (SELECT * FROM t LIMIT 20 OFFSET 90)").await, "5");
-    f.run("SET datafusion.execution.parquet.pushdown_filters = true").await;
-    assert_eq!(f.value("SELECT count(*) FROM t WHERE id > 93 AND id < 99").await, "3");
+    assert_eq!(
+        f.values("SELECT id FROM t ORDER BY id LIMIT 2").await,
+        ["96", "97"]
+    );
+    assert_eq!(
+        f.values("SELECT id FROM t ORDER BY id DESC LIMIT 1").await,
+        ["190"]
+    );
+    assert_eq!(
+        f.value("SELECT count(*) FROM (SELECT * FROM t LIMIT 20 OFFSET 90)")
+            .await,
+        "5"
+    );
+    f.run("SET datafusion.execution.parquet.pushdown_filters = true")
+        .await;
+    assert_eq!(
+        f.value("SELECT count(*) FROM t WHERE id > 93 AND id < 99")
+            .await,
+        "3"
+    );
     assert_eq!(f.values("SELECT name FROM t WHERE id = 190").await, ["x"]);
 }
 
 #[tokio::test]
 async fn an_older_version_keeps_its_rows() {
     let f = Fixture::with_table().await;
-    f.run("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')").await;
+    f.run("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+        .await;
     let before = f.version().await;
     f.run("DELETE FROM t WHERE id = 2").await;
-    assert_eq!(f.value(&format!("SELECT count(*) FROM \"t@{before}\"")).await, "3");
+    assert_eq!(
+        f.value(&format!("SELECT count(*) FROM \"t@{before}\""))
+            .await,
+        "3"
+    );
     assert_eq!(f.values("SELECT id FROM t ORDER BY id").await, ["1", "3"]);
 }
 
@@ -291,7 +353,11 @@ async fn a_failing_delete_leaves_the_transaction_as_it_was() {
     f.run("START TRANSACTION").await;
     f.run("INSERT INTO t VALUES (3, '3')").await;
     assert_eq!(f.written("DELETE FROM t WHERE id = 3").await, 1);
-    assert!(f.try_run("DELETE FROM t WHERE CAST(text AS BIGINT) > 0").await.is_err());
+    assert!(
+        f.try_run("DELETE FROM t WHERE CAST(text AS BIGINT) > 0")
+            .await
+            .is_err()
+    );
     assert_eq!(f.values("SELECT id FROM t ORDER BY id").await, ["1", "2"]);
     assert_eq!(f.written("DELETE FROM t WHERE id = 1").await, 1);
     f.run("COMMIT").await;
@@ -303,7 +369,8 @@ async fn a_failing_delete_leaves_the_transaction_as_it_was() {
 async fn an_executed_statement_sees_what_is_there_each_time() {
     let f = Fixture::with_table().await;
     f.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')").await;
-    f.run("PREPARE gone(BIGINT) AS DELETE FROM t WHERE id = $1").await;
+    f.run("PREPARE gone(BIGINT) AS DELETE FROM t WHERE id = $1")
+        .await;
     assert_eq!(f.written("EXECUTE gone(1)").await, 1);
     assert_eq!(f.written("EXECUTE gone(1)").await, 0);
     f.run("INSERT INTO t VALUES (1, 'again')").await;

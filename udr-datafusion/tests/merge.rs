@@ -55,7 +55,9 @@ async fn rows_of_the_source_alone_are_inserted_and_null_matches_nothing() {
         "MERGE INTO t USING s ON t.id = s.id
          WHEN NOT MATCHED BY TARGET AND s.id IS NOT NULL THEN INSERT (id) VALUES (s.id)",
         1,
-        &["1/10/a", "2/20/b", "3/30/c", "4/40/d", "9/7/new", "-/0/null"],
+        &[
+            "1/10/a", "2/20/b", "3/30/c", "4/40/d", "9/7/new", "-/0/null",
+        ],
     )
     .await;
 }
@@ -111,7 +113,15 @@ async fn every_kind_of_clause_goes_with_every_other() {
          WHEN MATCHED THEN UPDATE SET qty = s.qty
          WHEN NOT MATCHED THEN INSERT (id, qty) VALUES (s.id, s.qty)",
         4,
-        &["1/10/a", "2/200/b", "3/-1/c", "4/40/d", "9/900/new", "-/0/null", "-/5/new"],
+        &[
+            "1/10/a",
+            "2/200/b",
+            "3/-1/c",
+            "4/40/d",
+            "9/900/new",
+            "-/0/null",
+            "-/5/new",
+        ],
     )
     .await;
 }
@@ -126,7 +136,15 @@ async fn the_first_clause_that_applies_wins() {
          WHEN NOT MATCHED AND s.qty > 100 THEN INSERT (id, name) VALUES (s.id, 'large')
          WHEN NOT MATCHED THEN INSERT (id, name) VALUES (s.id, 'small')",
         4,
-        &["1/10/a", "2/20/second", "3/30/first", "4/40/d", "9/7/large", "-/0/null", "-/7/small"],
+        &[
+            "1/10/a",
+            "2/20/second",
+            "3/30/first",
+            "4/40/d",
+            "9/7/large",
+            "-/0/null",
+            "-/7/small",
+        ],
     )
     .await;
     ROWS.changes(
@@ -153,7 +171,9 @@ async fn a_query_and_values_can_be_the_source() {
          WHEN MATCHED THEN UPDATE SET name = v.text
          WHEN NOT MATCHED THEN INSERT (id, name) VALUES (v.k, v.text)",
         2,
-        &["1/10/one", "2/20/b", "3/30/c", "4/40/d", "5/7/five", "-/0/null"],
+        &[
+            "1/10/one", "2/20/b", "3/30/c", "4/40/d", "5/7/five", "-/0/null",
+        ],
     )
     .await;
     ROWS.changes(
@@ -227,7 +247,9 @@ async fn a_row_that_matches_twice_is_an_error_that_shows_its_key() {
     case.changes(
         "MERGE INTO t USING s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)",
         2,
-        &["1/10/a", "2/20/b", "3/30/c", "4/40/d", "9/7/new", "-/0/null", "-/7/new"],
+        &[
+            "1/10/a", "2/20/b", "3/30/c", "4/40/d", "9/7/new", "-/0/null", "-/7/new",
+        ],
     )
     .await;
 }
@@ -293,7 +315,14 @@ async fn a_value_of_a_clause_that_does_not_apply_does_no_harm() {
          WHEN MATCHED THEN UPDATE SET qty = CAST('5' AS INT)
          WHEN NOT MATCHED AND s.id = 9 THEN INSERT (id, qty) VALUES (s.id, s.qty * 2)",
         3,
-        &["1/10/a", "2/5/b", "3/5/c", "4/40/d", "9/1800/new", "-/0/null"],
+        &[
+            "1/10/a",
+            "2/5/b",
+            "3/5/c",
+            "4/40/d",
+            "9/1800/new",
+            "-/0/null",
+        ],
     )
     .await;
 }
@@ -305,8 +334,14 @@ async fn explain_shows_the_plan_and_changes_nothing() {
     let before = f.version().await;
     let sql = "MERGE INTO t USING (VALUES (1)) AS s(id) ON t.id = s.id WHEN MATCHED THEN DELETE";
     let plan = f.plan(sql).await;
-    assert!(plan.contains("UdrChangeExec: MERGE INTO public.t"), "{plan}");
-    assert!(!plan.contains("name"), "a column that is not needed is read: {plan}");
+    assert!(
+        plan.contains("UdrChangeExec: MERGE INTO public.t"),
+        "{plan}"
+    );
+    assert!(
+        plan.contains("projection=[id, _udr_file, _udr_row]"),
+        "{plan}"
+    );
     assert_eq!(f.version().await, before);
     assert_eq!(f.written(sql).await, 1);
 }
@@ -323,13 +358,18 @@ async fn the_source_prunes_the_scan_of_the_target() {
         f.run(&sql).await;
     }
     f.create("s", &crate::fixture::id_and_name()).await;
-    f.run("INSERT INTO s VALUES (1500, 'new'), (1501, 'new'), (5000, 'new')").await;
+    f.run("INSERT INTO s VALUES (1500, 'new'), (1501, 'new'), (5000, 'new')")
+        .await;
     let merge = "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET name = s.name
         WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.name)";
     let plan = f.plan(merge).await;
     assert!(plan.contains("DynamicFilter"), "{plan}");
     assert_eq!(f.written(merge).await, 3);
-    assert_eq!(f.values("SELECT id FROM t WHERE name = 'new' ORDER BY id").await, ["1500", "1501", "5000"]);
+    assert_eq!(
+        f.values("SELECT id FROM t WHERE name = 'new' ORDER BY id")
+            .await,
+        ["1500", "1501", "5000"]
+    );
     assert_eq!(f.value("SELECT count(*) FROM t").await, "4001");
     f.check().await;
 }
@@ -337,7 +377,8 @@ async fn the_source_prunes_the_scan_of_the_target() {
 #[tokio::test]
 async fn merging_again_and_again_keeps_one_row_of_each_key() {
     let f = Fixture::with_table().await;
-    f.run("INSERT INTO t SELECT value, '0' FROM generate_series(1, 3000)").await;
+    f.run("INSERT INTO t SELECT value, '0' FROM generate_series(1, 3000)")
+        .await;
     for round in 1..=4 {
         let sql = format!(
             "MERGE INTO t USING (SELECT value * {round} AS id FROM generate_series(1, 1000)) AS s
@@ -354,28 +395,38 @@ async fn merging_again_and_again_keeps_one_row_of_each_key() {
         );
     }
     let rows = f.value("SELECT count(*) FROM t").await;
-    assert_eq!(f.value("SELECT count(DISTINCT _row_id) FROM \"t$rows\"").await, rows);
+    assert_eq!(
+        f.value("SELECT count(DISTINCT _row_id) FROM \"t$rows\"")
+            .await,
+        rows
+    );
     f.check().await;
 }
 
 #[tokio::test]
 async fn a_small_memory_pool_is_enough() {
     let f = Fixture::with_table().await;
-    f.run("INSERT INTO t SELECT value, repeat('x', 100) FROM generate_series(1, 200000)").await;
+    f.run("INSERT INTO t SELECT value, repeat('x', 100) FROM generate_series(1, 200000)")
+        .await;
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(48 << 20)))
         .build_arc()
         .unwrap();
     let config = SessionConfig::new().with_target_partitions(2);
     let ctx = SessionContext::new_with_config_rt(config, runtime);
-    install(&ctx, InstallOptions::new(f.session.repository().clone())).await.unwrap();
+    install(&ctx, InstallOptions::new(f.session.repository().clone()))
+        .await
+        .unwrap();
     let merge = "MERGE INTO t USING (SELECT value AS id FROM generate_series(199001, 201000)) AS s
         ON t.id = s.id
         WHEN MATCHED THEN UPDATE SET name = 'short'
         WHEN NOT MATCHED THEN INSERT VALUES (s.id, 'new')";
     ctx.sql(merge).await.unwrap().collect().await.unwrap();
     assert_eq!(f.value("SELECT count(*) FROM t").await, "201000");
-    assert_eq!(f.value("SELECT count(*) FROM t WHERE name = 'short'").await, "1000");
+    assert_eq!(
+        f.value("SELECT count(*) FROM t WHERE name = 'short'").await,
+        "1000"
+    );
     f.check().await;
 }
 
@@ -385,7 +436,9 @@ async fn two_merges_of_different_rows_go_together() {
     f.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')").await;
     let other = f.other().await;
     let merge = |id: u32| {
-        format!("MERGE INTO t USING (SELECT {id} AS id) AS s ON t.id = s.id WHEN MATCHED THEN UPDATE SET name = 'x'")
+        format!(
+            "MERGE INTO t USING (SELECT {id} AS id) AS s ON t.id = s.id WHEN MATCHED THEN UPDATE SET name = 'x'"
+        )
     };
     f.run("START TRANSACTION").await;
     f.run(&merge(1)).await;
@@ -396,5 +449,28 @@ async fn two_merges_of_different_rows_go_together() {
     f.run(&merge(1)).await;
     other.run(&merge(1)).await;
     assert_eq!(f.refused("COMMIT").await.0, ErrorKind::Conflict);
+    f.check().await;
+}
+
+#[tokio::test]
+async fn a_small_source_is_kept_whole_and_the_target_is_not_dealt_out() {
+    let f = Fixture::with_table().await;
+    f.run("INSERT INTO t SELECT value, repeat('x', 20) FROM generate_series(1, 400000)")
+        .await;
+    f.create("s", &crate::fixture::id_and_name()).await;
+    f.run("INSERT INTO s SELECT value * 20, md5(value::text) || md5((value + 1)::text) FROM generate_series(1, 40000)")
+        .await;
+    let merge = "MERGE INTO t USING s ON t.id = s.id
+        WHEN MATCHED THEN UPDATE SET name = s.name
+        WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.name)";
+    let plan = f.plan(merge).await;
+    assert!(plan.contains("mode=CollectLeft, join_type=Left"), "{plan}");
+    assert_eq!(f.written(merge).await, 40000);
+    assert_eq!(f.value("SELECT count(*) FROM t").await, "420000");
+    assert_eq!(
+        f.value("SELECT count(*) FROM t WHERE length(name) = 64")
+            .await,
+        "40000"
+    );
     f.check().await;
 }

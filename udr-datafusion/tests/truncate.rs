@@ -74,6 +74,9 @@ async fn only_the_sessions_own_branch_is_truncated() {
     let f = Fixture::with_table().await;
     f.run("INSERT INTO t VALUES (1, 'a')").await;
     f.create_branch("dev").await;
-    assert_eq!(f.refused("TRUNCATE TABLE dev.public.t").await.0, ErrorKind::Invalid);
+    assert_eq!(
+        f.refused("TRUNCATE TABLE dev.public.t").await.0,
+        ErrorKind::Invalid
+    );
     assert_eq!(f.value("SELECT count(*) FROM dev.public.t").await, "1");
 }

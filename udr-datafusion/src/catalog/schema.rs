@@ -83,12 +83,9 @@ impl UdrSchema {
                     let table = UdrTable::new(Arc::clone(&self.session), scope, &table)?;
                     Arc::new(RowsTable::with_origin(table)?)
                 }
-                (Some(Relation::Table(table)), Some(Part::Metadata(kind))) => Arc::new(MetadataTable::of_table(
-                    Arc::clone(&self.session),
-                    &scope,
-                    &table,
-                    kind,
-                )),
+                (Some(Relation::Table(table)), Some(Part::Metadata(kind))) => Arc::new(
+                    MetadataTable::of_table(Arc::clone(&self.session), &scope, &table, kind),
+                ),
                 (Some(Relation::View(view)), None) => {
                     view::provider(&self.session, &scope, &path, &view).await?
                 }

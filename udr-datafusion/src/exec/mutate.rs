@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BooleanArray, FixedSizeBinaryArray,
-    FixedSizeBinaryBuilder, Int64Array, UInt8Array, UInt32Array, new_null_array,
+    Array as _, ArrayRef, AsArray as _, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder,
+    Int64Array, UInt8Array, UInt32Array, new_null_array,
 };
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt8Type, UInt32Type};
@@ -20,6 +20,7 @@ use datafusion::physical_plan::{
     PlanProperties,
 };
 use futures::StreamExt as _;
+use parking_lot::Mutex;
 use udr_core::data::identity_fields;
 use udr_core::txn::RowOperation;
 use udr_core::{Error, Result};
@@ -33,12 +34,24 @@ use super::row_key::hit_twice;
 use crate::error::to_datafusion;
 use crate::session::StatementPin;
 
+/// A partition that has no more than this to write leaves it to the node that stages the change, so
+/// that small changes make one file, however many partitions there are.
+const SMALL_BYTES: usize = 1 << 20;
+
 /// What the partitions of a change share.
 #[derive(Clone)]
 pub(super) struct MutateSpec {
     pub(super) change: RowChange,
     pub(super) files: FileSpec,
     pub(super) pin: Arc<StatementPin>,
+    /// What partitions left to be written.
+    pub(super) rest: Arc<Mutex<Vec<Rest>>>,
+}
+
+/// Rows that a partition found but did not write, and what would have written them.
+pub(super) struct Rest {
+    pub(super) writer: PartitionWriter,
+    pub(super) batches: Vec<RecordBatch>,
 }
 
 /// Finds which rows each partition of its input changes, and writes the values they get.
@@ -140,6 +153,8 @@ impl ExecutionPlan for UdrMutateExec {
             spec: self.spec.clone(),
             baseline: BaselineMetrics::new(&self.metrics, partition),
             found: Mutation::default(),
+            small: Some(Vec::new()),
+            small_bytes: 0,
             written: written_schema(&self.spec.files.table.arrow_schema()),
             context: Arc::clone(&context),
         };
@@ -169,6 +184,9 @@ struct Mutating {
     writer: PartitionWriter,
     baseline: BaselineMetrics,
     found: Mutation,
+    /// What is to be written, as long as it is little.
+    small: Option<Vec<RecordBatch>>,
+    small_bytes: usize,
     written: SchemaRef,
     context: Arc<TaskContext>,
 }
@@ -189,13 +207,34 @@ impl Mutating {
                 returned.keep(&batch, rows.values, &self.context)?;
             }
             if let Some(batch) = self.values(&rows, &batch).map_err(to_datafusion)? {
-                self.writer.write(&batch).await?;
+                self.write(batch).await?;
             }
         }
-        self.found.files = self.writer.finish().await?;
+        match self.small.take() {
+            Some(batches) if batches.is_empty() => {}
+            Some(batches) => self.spec.rest.lock().push(Rest {
+                writer: self.writer,
+                batches,
+            }),
+            None => self.found.files = self.writer.finish().await?,
+        }
         let pin = &self.spec.pin;
         let rows_of = |number| pin.scanned(number).map(|file| file.rows);
         self.found.encode(rows_of).map_err(to_datafusion)
+    }
+
+    async fn write(&mut self, batch: RecordBatch) -> DataFusionResult<()> {
+        let Some(small) = &mut self.small else {
+            return self.writer.write(&batch).await;
+        };
+        self.small_bytes += batch.get_array_memory_size();
+        small.push(batch);
+        if self.small_bytes > SMALL_BYTES {
+            for batch in self.small.take().unwrap_or_default() {
+                self.writer.write(&batch).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Notes which rows go; returns one that went before, if that matters.
@@ -212,7 +251,8 @@ impl Mutating {
             let number = rows.file.value(at);
             let vector = self.found.hits.entry(number).or_default();
             while at < rows.file.len() && rows.file.is_valid(at) && rows.file.value(at) == number {
-                let position = u64::try_from(rows.row.value(at)).map_err(|e| broken().with_source(e))?;
+                let position =
+                    u64::try_from(rows.row.value(at)).map_err(|e| broken().with_source(e))?;
                 if !vector.insert(position) {
                     twice = Some((number, position));
                 }
@@ -227,7 +267,11 @@ impl Mutating {
         let Some(carried) = &rows.carried else {
             return Ok(None);
         };
-        let mut columns = batch.columns().get(rows.values..).unwrap_or_default().to_vec();
+        let mut columns = batch
+            .columns()
+            .get(rows.values..)
+            .unwrap_or_default()
+            .to_vec();
         columns.extend(self.identity(rows, carried)?);
         let written = RecordBatch::try_new(Arc::clone(&self.written), columns)
             .map_err(|e| broken().with_source(e))?;
@@ -253,7 +297,9 @@ impl Mutating {
             }
             if carried.file.is_valid(at) {
                 let file = carried.file.value(at);
-                files.append_value(file).map_err(|e| broken().with_source(e))?;
+                files
+                    .append_value(file)
+                    .map_err(|e| broken().with_source(e))?;
                 positions.append_value(carried.position.value(at));
                 continue;
             }
@@ -263,7 +309,9 @@ impl Mutating {
                 _ => *self.spec.pin.scanned(number)?.id.as_bytes(),
             };
             last = Some((number, id));
-            files.append_value(id).map_err(|e| broken().with_source(e))?;
+            files
+                .append_value(id)
+                .map_err(|e| broken().with_source(e))?;
             positions.append_value(rows.row.value(at));
         }
         Ok([
@@ -298,8 +346,12 @@ impl<'a> Rows<'a> {
     fn new(operation: RowOperation, batch: &'a RecordBatch) -> Result<Self> {
         let column = |at: usize| batch.columns().get(at).ok_or_else(broken);
         let mut rows = Self {
-            file: column(0)?.as_primitive_opt::<UInt32Type>().ok_or_else(broken)?,
-            row: column(1)?.as_primitive_opt::<Int64Type>().ok_or_else(broken)?,
+            file: column(0)?
+                .as_primitive_opt::<UInt32Type>()
+                .ok_or_else(broken)?,
+            row: column(1)?
+                .as_primitive_opt::<Int64Type>()
+                .ok_or_else(broken)?,
             carried: None,
             action: None,
             values: 2,
@@ -309,11 +361,17 @@ impl<'a> Rows<'a> {
         }
         rows.carried = Some(Carried {
             file: column(2)?.as_fixed_size_binary_opt().ok_or_else(broken)?,
-            position: column(3)?.as_primitive_opt::<Int64Type>().ok_or_else(broken)?,
+            position: column(3)?
+                .as_primitive_opt::<Int64Type>()
+                .ok_or_else(broken)?,
         });
         rows.values = 4;
         if operation == RowOperation::Merge {
-            rows.action = Some(column(4)?.as_primitive_opt::<UInt8Type>().ok_or_else(broken)?);
+            rows.action = Some(
+                column(4)?
+                    .as_primitive_opt::<UInt8Type>()
+                    .ok_or_else(broken)?,
+            );
             rows.values = 5;
         }
         rows.check()?;
@@ -323,7 +381,11 @@ impl<'a> Rows<'a> {
     /// Checks that what is new is nowhere yet, and everything else somewhere.
     fn check(&self) -> Result<()> {
         let Some(actions) = self.action else {
-            return if self.file.null_count() == 0 { Ok(()) } else { Err(broken()) };
+            return if self.file.null_count() == 0 {
+                Ok(())
+            } else {
+                Err(broken())
+            };
         };
         for (at, number) in actions.values().iter().enumerate() {
             let action = Action::from_number(*number).ok_or_else(broken)?;

@@ -103,7 +103,9 @@ impl Mutation {
         let [numbers, rows, hits, written] = batch.columns() else {
             return Err(broken());
         };
-        let numbers = numbers.as_primitive_opt::<UInt32Type>().ok_or_else(broken)?;
+        let numbers = numbers
+            .as_primitive_opt::<UInt32Type>()
+            .ok_or_else(broken)?;
         let rows = rows.as_primitive_opt::<UInt64Type>().ok_or_else(broken)?;
         let hits = hits.as_binary_opt::<i32>().ok_or_else(broken)?;
         let written = written.as_binary_opt::<i32>().ok_or_else(broken)?;

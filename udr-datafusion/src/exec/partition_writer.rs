@@ -139,7 +139,8 @@ impl PartitionWriter {
     /// Those of [`TableWriter::finish`].
     pub(super) async fn finish(mut self) -> DataFusionResult<Vec<DataFile>> {
         if let Some(writer) = self.writer.take() {
-            self.done.extend(writer.finish().await.map_err(to_datafusion)?);
+            self.done
+                .extend(writer.finish().await.map_err(to_datafusion)?);
         }
         self.reservation.free();
         Ok(self.done)

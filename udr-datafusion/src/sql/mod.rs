@@ -12,6 +12,7 @@ pub(crate) mod constant;
 mod cursor;
 mod dialect;
 pub(crate) mod dml;
+pub(crate) mod hidden;
 pub(crate) mod instant;
 mod leftover;
 mod operand;

@@ -22,7 +22,9 @@ pub(super) fn live_rows(deleted: &DeletionVector, rows: u64) -> Result<ParquetRo
 /// The runs of rows that are not deleted, in order.
 fn live_ranges(deleted: &DeletionVector, rows: usize) -> impl Iterator<Item = Range<usize>> {
     // What lies beyond the end is nothing that this file has.
-    let ends = deleted.iter().map(move |at| usize::try_from(at).unwrap_or(rows).min(rows));
+    let ends = deleted
+        .iter()
+        .map(move |at| usize::try_from(at).unwrap_or(rows).min(rows));
     let mut start = 0;
     ends.chain([rows])
         .map(move |end| {

@@ -36,6 +36,8 @@ pub(crate) struct UdrTable {
     schema: SchemaRef,
     defaults: Arc<Defaults>,
     pin: Option<Arc<StatementPin>>,
+    /// Whether the statement was seen to have no clause that its plan does not show.
+    checked: bool,
 }
 
 impl UdrTable {
@@ -58,7 +60,21 @@ impl UdrTable {
             schema: table.arrow_schema(),
             defaults,
             pin: None,
+            checked: false,
         })
+    }
+
+    /// The same table, in a statement that has no clause that its plan does not show.
+    pub(crate) fn with_checked_clauses(&self) -> Self {
+        Self {
+            checked: true,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the statement was seen to have no clause that its plan does not show.
+    pub(crate) fn has_checked_clauses(&self) -> bool {
+        self.checked
     }
 
     /// The same table, read at the state of a statement.

@@ -36,7 +36,11 @@ impl OriginColumns {
         let columns = table.fields().len();
         let fields = table.fields().iter().chain(origin_fields());
         let names = fields.map(|field| field.name().clone()).collect();
-        let mut read = wanted.iter().copied().filter(|at| *at < columns).collect::<Vec<_>>();
+        let mut read = wanted
+            .iter()
+            .copied()
+            .filter(|at| *at < columns)
+            .collect::<Vec<_>>();
         let constants = columns + IDENTITY;
         if wanted.contains(&columns) {
             // The id that the row carries, and where it is if it carries none.
@@ -79,12 +83,19 @@ impl OriginColumns {
         };
         let constants = self.columns + IDENTITY;
         let mut exprs = Vec::with_capacity(self.wanted.len());
-        for (column, name) in self.wanted.iter().filter_map(|at| Some((*at, self.names.get(*at)?))) {
+        for (column, name) in self
+            .wanted
+            .iter()
+            .filter_map(|at| Some((*at, self.names.get(*at)?)))
+        {
             let expr = if column < self.columns {
                 place(column)?
             } else if column == self.columns {
                 let parts = [constants, constants + 2, self.columns, self.columns + 1];
-                let parts = parts.map(place).into_iter().collect::<DataFusionResult<_>>()?;
+                let parts = parts
+                    .map(place)
+                    .into_iter()
+                    .collect::<DataFusionResult<_>>()?;
                 call(&ROW_ID_OF, parts, 0)
             } else {
                 let parts = [self.columns + 2, constants + 1].map(place);
@@ -209,13 +220,15 @@ fn versions(arrays: &[ArrayRef]) -> Result<ArrayRef> {
     if carried.null_count() == carried.len() {
         return Ok(Arc::new(file.clone()));
     }
-    let versions = carried.iter().zip(file).map(|(carried, file)| match carried {
-        Some(version) => u64::try_from(version).map(Some),
-        None => Ok(file),
-    });
+    let versions = carried
+        .iter()
+        .zip(file)
+        .map(|(carried, file)| match carried {
+            Some(version) => u64::try_from(version).map(Some),
+            None => Ok(file),
+        });
     let versions = versions
         .collect::<std::result::Result<UInt64Array, _>>()
         .map_err(|e| broken().with_source(e))?;
     Ok(Arc::new(versions))
 }
-

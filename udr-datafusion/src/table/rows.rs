@@ -44,11 +44,11 @@ impl RowsTable {
         let columns = table.schema();
         let taken = |name: &str| columns.column_with_name(name).is_some();
         if let Some(field) = origin_fields().iter().find(|field| taken(field.name())) {
-            return Err(
-                Error::invalid("the table has a column of this name itself, so $rows has no place for the row's")
-                    .with("table", table.path())
-                    .with("column", field.name()),
-            );
+            return Err(Error::invalid(
+                "the table has a column of this name itself, so $rows has no place for the row's",
+            )
+            .with("table", table.path())
+            .with("column", field.name()));
         }
         let fields = columns.fields().iter().chain(origin_fields()).cloned();
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));

@@ -58,7 +58,9 @@ pub(super) fn of_files(
     let columns = if tasks.len() > FILES_MAX {
         BTreeMap::new()
     } else {
-        let parts = tasks.iter().map(|task| (task.live_rows(), task.column_stats()));
+        let parts = tasks
+            .iter()
+            .map(|task| (task.live_rows(), task.column_stats()));
         let parts = parts.collect::<Vec<_>>();
         merge_column_stats(parts.iter().map(|(rows, columns)| (*rows, columns)))
     };

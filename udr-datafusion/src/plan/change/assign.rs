@@ -50,7 +50,9 @@ pub(super) fn assigned(target: &Target<'_>, column: &str, value: &Expr) -> Expr 
         return value.clone();
     };
     let wanted = target.schema();
-    let wanted = wanted.field_with_name(column).map(|f| f.data_type().clone());
+    let wanted = wanted
+        .field_with_name(column)
+        .map(|f| f.data_type().clone());
     if wanted.is_ok_and(|wanted| wanted == *field.data_type()) {
         let conversion = Assign {
             table: target.table.path().to_string(),
@@ -87,7 +89,9 @@ impl ScalarUDFImpl for Assign {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let [value] = args.args.as_slice() else {
-            return Err(to_datafusion(Error::internal("a conversion takes one value")));
+            return Err(to_datafusion(Error::internal(
+                "a conversion takes one value",
+            )));
         };
         value.cast_to(&self.wanted, None).map_err(|error| {
             to_datafusion(
@@ -101,4 +105,3 @@ impl ScalarUDFImpl for Assign {
         })
     }
 }
-

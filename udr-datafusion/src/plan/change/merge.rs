@@ -15,7 +15,7 @@ use udr_core::txn::RowOperation;
 
 use super::merge_clauses::{Clause, clauses};
 use super::merge_join::{Sides, join};
-use super::{Target, qualified, volatile};
+use super::{PLACE, Target, qualified, volatile};
 use crate::error::to_datafusion;
 use crate::exec::Action;
 use crate::table::{ACTION, place_names};
@@ -29,10 +29,15 @@ pub(super) fn rewrite(
     merge: &MergeIntoOp,
     config: &ConfigOptions,
 ) -> DataFusionResult<LogicalPlan> {
-    for expr in std::iter::once(&merge.on).chain(merge.clauses.iter().filter_map(|c| c.predicate.as_ref())) {
+    for expr in
+        std::iter::once(&merge.on).chain(merge.clauses.iter().filter_map(|c| c.predicate.as_ref()))
+    {
         volatile::refuse_expr(expr, "MERGE")?;
     }
-    merge.exprs().into_iter().try_for_each(|expr| refuse_subqueries(target, expr))?;
+    merge
+        .exprs()
+        .into_iter()
+        .try_for_each(|expr| refuse_subqueries(target, expr))?;
     let clauses = clauses(target, merge)?;
     let key = key(target, &merge.on)?;
     let sides = Sides::of(&clauses);
@@ -57,10 +62,12 @@ fn refuse_subqueries(target: &Target<'_>, expr: &Expr) -> DataFusionResult<()> {
         return Ok(());
     }
     Err(to_datafusion(
-        Error::unsupported("MERGE does not support IN, EXISTS and correlated subqueries in ON and WHEN")
-            .with("table", target.table.path())
-            .with("expression", expr)
-            .with_hint("join the subquery into the source: USING (SELECT … FROM … LEFT JOIN …) AS s"),
+        Error::unsupported(
+            "MERGE does not support IN, EXISTS and correlated subqueries in ON and WHEN",
+        )
+        .with("table", target.table.path())
+        .with("expression", expr)
+        .with_hint("join the subquery into the source: USING (SELECT … FROM … LEFT JOIN …) AS s"),
     ))
 }
 
@@ -80,11 +87,7 @@ fn key(target: &Target<'_>, on: &Expr) -> DataFusionResult<Vec<String>> {
 
 /// Adds which clause applies, and keeps the pairs that one applies to. Without a choice, nothing is
 /// added.
-fn choose(
-    joined: LogicalPlan,
-    sides: Sides,
-    clauses: &[Clause],
-) -> DataFusionResult<LogicalPlan> {
+fn choose(joined: LogicalPlan, sides: Sides, clauses: &[Clause]) -> DataFusionResult<LogicalPlan> {
     let mut conditions = Vec::with_capacity(clauses.len());
     for (at, clause) in clauses.iter().enumerate() {
         let presence = sides.presence(clause.kind, &clause.target);
@@ -114,9 +117,8 @@ fn choose(
 }
 
 fn number(at: usize) -> DataFusionResult<u32> {
-    u32::try_from(at).map_err(|e| {
-        to_datafusion(Error::invalid("MERGE has too many clauses").with_source(e))
-    })
+    u32::try_from(at)
+        .map_err(|e| to_datafusion(Error::invalid("MERGE has too many clauses").with_source(e)))
 }
 
 /// Where each pair's row is, what is done to it, and the values it gets.
@@ -128,9 +130,16 @@ fn outcome(
     let table = target.schema();
     let name = &target.dml.table_name;
     let mut exprs = Vec::with_capacity(table.fields().len() + 5);
-    let matched = Sides::of(clauses).has_target();
-    for (place, ty) in place_names().iter().zip(place_types()) {
-        let expr = if matched {
+    let stored = if Sides::of(clauses).has_target() {
+        PLACE
+    } else {
+        0
+    };
+    // What identifies a row is only needed where it is written anew.
+    let updates = clauses.iter().any(|clause| clause.action == Action::Update);
+    let known = if updates { place_names().len() } else { stored };
+    for (at, (place, ty)) in place_names().iter().zip(place_types()).enumerate() {
+        let expr = if at < known {
             qualified(name, place)
         } else {
             lit(ScalarValue::try_from(&ty)?)
@@ -138,7 +147,11 @@ fn outcome(
         exprs.push(expr.alias(place));
     }
     let actions = clauses.iter().map(|clause| Some(lit(clause.action as u8)));
-    exprs.push(by_clause(actions.collect())?.unwrap_or_else(|| lit(Action::Delete as u8)).alias(ACTION));
+    exprs.push(
+        by_clause(actions.collect())?
+            .unwrap_or_else(|| lit(Action::Delete as u8))
+            .alias(ACTION),
+    );
     exprs.extend(values(&table, clauses)?);
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
 }

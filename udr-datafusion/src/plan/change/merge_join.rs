@@ -7,9 +7,7 @@ use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::dml::MergeIntoClauseKind;
-use datafusion::logical_expr::{
-    Expr, LogicalPlan, LogicalPlanBuilder, TableScanBuilder, lit,
-};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScanBuilder, lit};
 
 use super::merge_clauses::Clause;
 use super::{Target, qualified};
@@ -80,11 +78,7 @@ impl Sides {
 }
 
 /// The pairs that the clauses ask for.
-pub(super) fn join(
-    target: &Target<'_>,
-    on: &Expr,
-    sides: Sides,
-) -> DataFusionResult<LogicalPlan> {
+pub(super) fn join(target: &Target<'_>, on: &Expr, sides: Sides) -> DataFusionResult<LogicalPlan> {
     let join_type = sides.join_type();
     let mut source = LogicalPlanBuilder::from(LogicalPlan::clone(&target.dml.input));
     if matches!(join_type, JoinType::Right | JoinType::Full) {

@@ -36,7 +36,10 @@ pub(super) fn refuse(plan: &LogicalPlan, statement: &str) -> DataFusionResult<()
     // The right side of a join was looked at whole.
     match plan {
         LogicalPlan::Join(join) => refuse(&join.left, statement),
-        other => other.inputs().into_iter().try_for_each(|input| refuse(input, statement)),
+        other => other
+            .inputs()
+            .into_iter()
+            .try_for_each(|input| refuse(input, statement)),
     }
 }
 

@@ -103,7 +103,10 @@ pub(super) fn widen(
 }
 
 impl Widened {
-    #[expect(clippy::unnecessary_wraps, reason = "it ends a chain of fallible steps")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "it ends a chain of fallible steps"
+    )]
     fn new(plan: LogicalPlan, columns: Vec<Column>) -> DataFusionResult<Self> {
         Ok(Self { plan, columns })
     }
@@ -131,7 +134,9 @@ fn scan(
     let provider = source_as_provider(&scan.source)?;
     let same = match (
         provider.downcast_ref::<UdrTable>(),
-        provider.downcast_ref::<RowsTable>().and_then(RowsTable::shown),
+        provider
+            .downcast_ref::<RowsTable>()
+            .and_then(RowsTable::shown),
     ) {
         (Some(table), _) => table.is_same(target.table),
         // Its columns are others, which the rows to change do not have.
@@ -143,7 +148,10 @@ fn scan(
     let rows = RowsTable::to_change(target.table.clone());
     let schema = rows.schema();
     let own = target.schema().fields().len();
-    let mut projection = scan.projection.clone().unwrap_or_else(|| (0..own).collect());
+    let mut projection = scan
+        .projection
+        .clone()
+        .unwrap_or_else(|| (0..own).collect());
     let mut columns = Vec::with_capacity(places);
     for name in place_names().iter().take(places) {
         projection.push(schema.index_of(name)?);

@@ -19,6 +19,7 @@ use udr_core::Error;
 use self::plan::Planner;
 use super::target::{Place, place};
 use crate::error::to_datafusion;
+use crate::plan::checked;
 use crate::session::UdrSession;
 use crate::sql::dml::{Change, Form, Frame, Target, is_marked, returns, target_name};
 
@@ -110,6 +111,7 @@ impl RowStatement {
             Form::Upsert(upsert) => planner.upsert(*upsert).await?,
             Form::Replace(replace) => planner.replace(*replace).await?,
         };
+        let plan = checked(plan)?;
         match returning {
             None => Ok(plan),
             Some(query) => {
