@@ -21,7 +21,7 @@ use super::stats::{NanColumns, file_stats};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::{ColumnStats, DataFile, Field, ObjectRef, Schema, Type};
-use crate::id::{Digest, Epoch, FieldId, TableId};
+use crate::id::{Digest, Epoch, FieldId, FileId, TableId};
 use crate::store::{StagedFile, Store};
 
 /// How many finished files may be on their way into the store while the next one is encoded.
@@ -169,7 +169,10 @@ impl TableWriter {
     /// Dropped, it leaves at most unreferenced files.
     pub async fn finish(mut self) -> Result<Vec<DataFile>> {
         self.begin_call()?;
-        self.close_file().await?;
+        if let Some((place, last)) = self.end_file()? {
+            let file = last.store(&self.store, self.env.file_id()).await?;
+            self.files.insert(place, file);
+        }
         while let Some(stored) = self.storing.join_next().await {
             self.settle(stored)?;
         }
@@ -198,33 +201,28 @@ impl TableWriter {
     }
 
     async fn close_file(&mut self) -> Result<()> {
-        let Some(file) = self.open.take() else {
+        let Some((place, file)) = self.end_file()? else {
             return Ok(());
         };
-        let finished = file.finish(&self.layout.schema)?;
         while self.storing.len() >= STORING_MAX {
             let Some(stored) = self.storing.join_next().await else {
                 break;
             };
             self.settle(stored)?;
         }
-        let (place, id, store) = (self.begun, self.env.file_id(), self.store.clone());
-        self.begun += 1;
-        self.storing.spawn(async move {
-            let object = store.put_data_file(finished.staged).await?;
-            let file = DataFile {
-                id,
-                object,
-                footer_bytes: finished.footer_bytes,
-                footer_digest: finished.footer_digest,
-                rows: finished.rows,
-                columns: finished.columns,
-                added_at: 0,
-            };
-            check_length(&object, finished.bytes)?;
-            Ok((place, file))
-        });
+        let (id, store) = (self.env.file_id(), self.store.clone());
+        self.storing
+            .spawn(async move { Ok((place, file.store(&store, id).await?)) });
         Ok(())
+    }
+
+    fn end_file(&mut self) -> Result<Option<(usize, FinishedFile)>> {
+        let Some(file) = self.open.take() else {
+            return Ok(None);
+        };
+        let place = self.begun;
+        self.begun += 1;
+        Ok(Some((place, file.finish(&self.layout.schema)?)))
     }
 
     fn settle(
@@ -336,6 +334,22 @@ struct FinishedFile {
     footer_digest: Digest,
     rows: u64,
     columns: BTreeMap<FieldId, ColumnStats>,
+}
+
+impl FinishedFile {
+    async fn store(self, store: &Store, id: FileId) -> Result<DataFile> {
+        let object = store.put_data_file(self.staged).await?;
+        check_length(&object, self.bytes)?;
+        Ok(DataFile {
+            id,
+            object,
+            footer_bytes: self.footer_bytes,
+            footer_digest: self.footer_digest,
+            rows: self.rows,
+            columns: self.columns,
+            added_at: 0,
+        })
+    }
 }
 
 impl OpenFile {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::root::{Renamed, RootBuilder};
 use super::tree::Tree;
@@ -18,9 +17,6 @@ use crate::id::{Digest, Epoch, TableId, TransactionId};
 use crate::snapshot::overlay::{Overlay, StagedRelation, StagedTable};
 use crate::snapshot::{Catalog, CatalogEntry, Snapshot};
 
-/// How many objects are uploaded at once.
-const UPLOADS: usize = 64;
-
 /// A commit whose objects are not stored yet.
 pub(super) struct Prepared {
     pub(super) commit: CommitRef,
@@ -33,12 +29,8 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Makes every object durable, all at once (invariant 8).
     pub(super) async fn store(&self, context: &Context) -> Result<()> {
-        // By value: a future that borrows each item is not provably `Send`.
-        futures::stream::iter(self.objects.clone())
-            .map(|bytes| context.store.put_object(self.epoch, bytes))
-            .buffer_unordered(UPLOADS)
-            .try_for_each(|_| async { Ok(()) })
-            .await
+        let objects = self.objects.clone();
+        context.store.put_objects(self.epoch, objects).await
     }
 
     /// Keeps what a following transaction will ask for.
