@@ -170,7 +170,8 @@ impl TableWriter {
     pub async fn finish(mut self) -> Result<Vec<DataFile>> {
         self.begin_call()?;
         if let Some((place, last)) = self.end_file()? {
-            let file = last.store(&self.store, self.env.file_id()).await?;
+            let stored = Box::pin(last.store(&self.store, self.env.file_id()));
+            let file = stored.await?;
             self.files.insert(place, file);
         }
         while let Some(stored) = self.storing.join_next().await {
