@@ -8,6 +8,7 @@
 mod compare;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::Criterion;
@@ -80,7 +81,7 @@ fn register_news(sides: &Sides) {
         let rows = sides.floor.sql(source).await.unwrap();
         let news = rows.cache().await.unwrap().into_view();
         for ctx in [&sides.udr, &sides.floor] {
-            ctx.register_table("datafusion.public.news", news.clone())
+            ctx.register_table("datafusion.public.news", Arc::clone(&news))
                 .unwrap();
         }
     });

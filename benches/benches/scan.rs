@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use arrow::record_batch::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use criterion::Criterion;
-use udr_benches::lineitem::{SCANS, Sides, bytes, drain, run, run_plain};
+use udr_benches::lineitem::{SCANS, Sides, bytes, drain, run_plain};
 use udr_benches::{Round, files, quiesce, report, scratch, time};
 
 use self::compare::compare;

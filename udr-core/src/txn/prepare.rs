@@ -30,7 +30,7 @@ impl Prepared {
     /// Makes every object durable, all at once (invariant 8).
     pub(super) async fn store(&self, context: &Context) -> Result<()> {
         let objects = self.objects.clone();
-        context.store.put_objects(self.epoch, objects).await
+        Box::pin(context.store.put_objects(self.epoch, objects)).await
     }
 
     /// Keeps what a following transaction will ask for.
