@@ -228,6 +228,7 @@ impl Repository {
             version: None,
             commit,
             at,
+            skipped: 0,
         };
         let main = RefName::main();
         let created = refs.create(RefKind::Branch, &main, &point, None, Epoch::default());
@@ -467,20 +468,22 @@ impl Repository {
             Error::invalid("a transaction starts from a published version of its branch")
                 .with("branch", branch)
         };
-        let version = base.version().ok_or_else(refuse)?;
+        let point = base.point().published().ok_or_else(refuse)?;
         let same_branch = base.branch().is_some_and(|b| b.folded() == branch.folded());
         if base.is_staged() || !same_branch {
             return Err(refuse());
         }
-        let record = self.context.history.existing(branch, version).await?;
+        let record = self.context.history.published_as(&point).await?;
         if record.head.is_none_or(|head| head.id() != base.commit_id()) {
             return Err(refuse());
         }
         Ok(Transaction::new(self.context.clone(), record, base.clone()))
     }
 
-    /// The version at which a transaction was published on a branch after `above`; `None` if it
-    /// was not.
+    /// The version at which a transaction was published on a branch, in any of its lives; `None` if
+    /// no record has it.
+    ///
+    /// Reads the log of the branch from its end.
     ///
     /// # Errors
     ///
@@ -489,12 +492,10 @@ impl Repository {
         &self,
         branch: &RefName,
         transaction: TransactionId,
-        above: Version,
     ) -> Result<Option<Version>> {
-        self.context
-            .refs
-            .find_transaction(RefKind::Branch, branch, transaction, above)
-            .await
+        let refs = &self.context.refs;
+        let found = refs.find_transaction(RefKind::Branch, branch, transaction);
+        Ok(found.await?.map(|record| record.version))
     }
 
     /// Checks everything that is reachable (invariants 1 to 8).
@@ -523,15 +524,13 @@ impl Repository {
         // A version names the state only if it is the head of its record: a commit in the middle
         // of a merge has none of its own.
         let point = from.point();
-        let from = match (point.branch.clone(), point.version) {
-            (Some(branch), Some(version)) => {
-                let record = self.context.history.existing(&branch, version).await?;
-                record
-                    .head
-                    .filter(|head| head.id() == point.commit.id())
-                    .map(|_| BranchPoint { branch, version })
+        let from = match point.published() {
+            Some(published) => {
+                let record = self.context.history.published_as(&published).await?;
+                let head = record.head.filter(|head| head.id() == point.commit.id());
+                head.map(|_| published)
             }
-            _ => None,
+            None => None,
         };
         let epoch = Epoch::default();
         let record = self
@@ -553,7 +552,7 @@ impl Repository {
                 .map(|version| {
                     self.context
                         .history
-                        .existing(&segment.branch, Version(version))
+                        .sibling(&segment.last, Version(version))
                 })
                 .buffered(CONCURRENCY),
         )
