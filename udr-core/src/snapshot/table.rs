@@ -64,6 +64,15 @@ impl TableSnapshot {
         Arc::clone(&self.arrow_schema)
     }
 
+    /// The top of its stored manifest tree.
+    pub(crate) fn stored_manifests(&self) -> &[ManifestRef] {
+        self.staged.kept().map_or(&[][..], |state| &state.manifests)
+    }
+
+    pub(crate) fn loader(&self) -> &Loader {
+        &self.loader
+    }
+
     /// Where its files are.
     pub fn store(&self) -> &Store {
         self.loader.store()
@@ -105,7 +114,7 @@ impl TableSnapshot {
     ///
     /// `Unavailable`, `Corrupt`.
     pub async fn plan(&self, prune: Option<&dyn Prune>) -> Result<ScanPlan> {
-        let top = self.staged.kept().map_or(&[][..], |s| &s.manifests);
+        let top = self.stored_manifests();
         let mut plan = scan::plan(&self.loader, &self.schema, top, prune).await?;
         plan.files_total += self.staged.added.len() as u64;
         plan.files

@@ -5,6 +5,7 @@
 //! them, all other objects by [`Transaction::commit`], and one record makes it all visible.
 
 mod action;
+mod ahead;
 mod conflict;
 mod prepare;
 mod publish;
@@ -16,6 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::action::Action;
+pub use self::ahead::read_ahead;
 pub use self::conflict::Conflict;
 pub(crate) use self::publish::{snapshot_at, snapshot_of};
 use crate::env::Env;
@@ -224,6 +226,8 @@ impl Transaction {
 
     /// Adds data files, written for this table, to it.
     ///
+    /// Reads the manifests that the commit will merge, unless they are at hand; see [`read_ahead`].
+    ///
     /// # Errors
     ///
     /// `NotFound`; `Invalid` if it is a view; `Unavailable`, `Corrupt`.
@@ -238,7 +242,17 @@ impl Transaction {
             id,
             files,
         })
-        .await
+        .await?;
+        // So that the commit does not wait for it; what cannot be read is for it to say.
+        if let Some(table) = self.overlay.tables.get(&id)
+            && let Some(kept) = table.kept()
+        {
+            let (loader, files) = (&self.context.loader, table.added.len());
+            ahead::read(loader, &table.schema, &kept.manifests, files)
+                .await
+                .ok();
+        }
+        Ok(())
     }
 
     /// Replaces all rows of a table by those of data files written for it.
