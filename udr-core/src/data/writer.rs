@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -20,7 +19,7 @@ use super::batch::conform;
 use super::stats::{NanColumns, file_stats};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::format::{ColumnStats, DataFile, Field, ObjectRef, Schema, Type};
+use crate::format::{ColumnStats, DataFile, ObjectRef, Schema};
 use crate::id::{Digest, Epoch, FieldId, TableId};
 use crate::store::{StagedFile, Store};
 
@@ -272,16 +271,8 @@ impl Layout {
                 .with("level", options.compression_level)
                 .with_source(e)
         })?;
-        if schema.fields().is_empty() {
-            return Err(Error::unsupported(
-                "a table without columns cannot hold rows",
-            ));
-        }
-        schema.fields().iter().try_for_each(refuse_empty_types)?;
+        let parquet = schema.to_parquet()?;
         let arrow = schema.to_arrow();
-        let parquet = ArrowSchemaConverter::new().convert(&arrow).map_err(|e| {
-            Error::unsupported("the columns cannot be stored as Parquet").with_source(e)
-        })?;
         // Nothing that varies from run to run goes in: the bytes depend on the rows alone.
         let properties = WriterProperties::builder()
             .set_created_by("udr".to_owned())
@@ -302,23 +293,6 @@ impl Layout {
             slice_rows: SLICE_ROWS.min(options.row_group_rows.saturating_mul(1_024)),
         })
     }
-}
-
-/// Refuses types that have a name but no values that Parquet can hold.
-fn refuse_empty_types(field: &Field) -> Result<()> {
-    let why = match &field.ty {
-        Type::FixedBinary(0) => "binaries of no bytes cannot be stored",
-        Type::FixedList(_, 0) => "lists of no elements cannot be stored",
-        Type::Map { key, .. } if key.nullable => "maps with NULL keys cannot be stored",
-        _ => {
-            return field
-                .ty
-                .children()
-                .into_iter()
-                .try_for_each(refuse_empty_types);
-        }
-    };
-    Err(Error::unsupported(why).with("column", &field.name))
 }
 
 /// A file that rows are still added to.

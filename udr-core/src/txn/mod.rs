@@ -211,8 +211,10 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists`; `NotFound` if the namespace does not exist; `Unavailable`, `Corrupt`.
+    /// `AlreadyExists`; `NotFound` if the namespace does not exist; `Unsupported` if no row of
+    /// `schema` can be stored; `Unavailable`, `Corrupt`.
     pub async fn create_table(&mut self, path: &RelationPath, schema: Schema) -> Result<TableId> {
+        schema.to_parquet()?;
         let id = self.context.env.table_id();
         let schema = Arc::new(schema);
         self.stage(Action::CreateTable {
