@@ -97,6 +97,34 @@ pub enum FastForward {
     },
 }
 
+/// What became of a transaction whose commit ended without an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransactionOutcome {
+    /// It is published.
+    Committed {
+        /// On a branch or a tag.
+        kind: RefKind,
+        /// Its name.
+        name: RefName,
+        /// The version that shows it.
+        version: Version,
+    },
+    /// It is not, and never will be.
+    NotPublished,
+    /// No log has it, and a request that is still under way may yet publish it.
+    Unknown,
+}
+
+impl TransactionOutcome {
+    fn committed(kind: RefKind, record: &RefRecord) -> Self {
+        Self::Committed {
+            kind,
+            name: record.name.clone(),
+            version: record.version,
+        }
+    }
+}
+
 /// Whether a fast-forward moves the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -480,22 +508,48 @@ impl Repository {
         Ok(Transaction::new(self.context.clone(), record, base.clone()))
     }
 
-    /// The version at which a transaction was published on a branch, in any of its lives; `None` if
-    /// no record has it.
+    /// What became of a transaction, by the logs of all branches and tags as they are.
     ///
-    /// Reads the log of the branch from its end.
+    /// Reads every record, unless one of them has it.
     ///
     /// # Errors
     ///
     /// `Unavailable`, `Corrupt`.
     pub async fn transaction_outcome(
         &self,
+        transaction: TransactionId,
+    ) -> Result<TransactionOutcome> {
+        let Context { store, refs, .. } = &self.context;
+        for kind in [RefKind::Branch, RefKind::Tag] {
+            for name in store.list_refs(kind).await? {
+                if let Some(record) = refs.find_transaction(kind, &name, transaction).await? {
+                    return Ok(TransactionOutcome::committed(kind, &record));
+                }
+            }
+        }
+        Ok(TransactionOutcome::Unknown)
+    }
+
+    /// What became of a transaction on a branch, for certain; the process that ran it must have
+    /// given up.
+    ///
+    /// If no record has it, a fence is published, so that no request that is still under way
+    /// somewhere can publish it later.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if no record has it and the branch does not exist; `Unavailable`,
+    /// `Indeterminate`, `Corrupt`.
+    pub async fn settle_transaction(
+        &self,
         branch: &RefName,
         transaction: TransactionId,
-    ) -> Result<Option<Version>> {
+    ) -> Result<TransactionOutcome> {
         let refs = &self.context.refs;
-        let found = refs.find_transaction(RefKind::Branch, branch, transaction);
-        Ok(found.await?.map(|record| record.version))
+        Ok(match refs.settle_transaction(branch, transaction).await? {
+            Some(record) => TransactionOutcome::committed(RefKind::Branch, &record),
+            None => TransactionOutcome::NotPublished,
+        })
     }
 
     /// Checks everything that is reachable (invariants 1 to 8).

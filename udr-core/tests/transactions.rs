@@ -15,7 +15,7 @@ use udr_core::refs::Revision;
 use udr_core::snapshot::Snapshot;
 use udr_core::store::{RefKind, Store, StoreOptions};
 use udr_core::txn::{CommitOutcome, Committed, OnExisting, Transaction};
-use udr_core::{ErrorKind, FastForward, MergeMode, Repository};
+use udr_core::{ErrorKind, FastForward, MergeMode, Repository, TransactionOutcome};
 
 async fn repository() -> Repository {
     let env = Env::seeded(1, 1_700_000_000_000_000);
@@ -448,8 +448,14 @@ async fn a_name_used_again_reads_on_from_its_origin_and_its_log_has_no_gap() {
         let id = late.id();
         let version = committed(late).await.version;
         assert_eq!(version, Version(from + 3));
-        let outcome = cold.transaction_outcome(&dev, id).await.unwrap();
-        assert_eq!(outcome, Some(version));
+        let outcome = cold.transaction_outcome(id).await.unwrap();
+        let expected = TransactionOutcome::Committed {
+            kind: RefKind::Branch,
+            name: dev.clone(),
+            version,
+        };
+        assert_eq!(outcome, expected);
+        assert_eq!(cold.settle_transaction(&dev, id).await.unwrap(), expected);
         clean(&cold).await;
         repository.drop_branch(&dev).await.unwrap();
         for id in 0..6 {
@@ -460,6 +466,26 @@ async fn a_name_used_again_reads_on_from_its_origin_and_its_log_has_no_gap() {
     let records = records.unwrap().into_iter().map(|number| number.0);
     let expected = 1..=3 + 3 * 5;
     assert_eq!(records.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_in_no_log_is_unknown_until_it_is_shut_out() {
+    let repository = with_table().await;
+    let (main, dev) = (RefName::main(), RefName::new("dev").unwrap());
+    let mut txn = repository.begin(&main).await.unwrap();
+    append(&mut txn, &path("t"), &[2]).await;
+    let id = txn.id();
+    let outcome = repository.transaction_outcome(id).await.unwrap();
+    assert_eq!(outcome, TransactionOutcome::Unknown);
+    let error = repository.settle_transaction(&dev, id).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let before = head(&repository).await;
+    let outcome = repository.settle_transaction(&main, id).await.unwrap();
+    assert_eq!(outcome, TransactionOutcome::NotPublished);
+    let after = head(&repository).await;
+    assert_eq!(after.commit_id(), before.commit_id());
+    assert_eq!(after.version(), Some(Version(2)), "the fence has a version");
     clean(&repository).await;
 }
 

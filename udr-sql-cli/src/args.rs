@@ -96,6 +96,14 @@ pub(crate) enum Action {
         #[arg(long)]
         data: bool,
     },
+    /// Tell whether a transaction was published whose commit ended without an answer
+    ///
+    /// Prints `committed`, `not published` or `unknown` (exit codes 0, 1 and 4). With --branch, the
+    /// branch it was for, what is not found there is kept from being published later.
+    Txn {
+        /// The id of the transaction, from the error's message
+        id: String,
+    },
     /// Load the flights out of New York in 2013 and show what a repository can do
     Demo,
 }

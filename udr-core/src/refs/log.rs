@@ -317,13 +317,53 @@ impl RefLog {
         name: &RefName,
         id: TransactionId,
     ) -> Result<Option<Arc<RefRecord>>> {
-        use futures::{StreamExt as _, TryStreamExt as _};
-        let Some(newest) = self.newest(kind, name).await? else {
-            return Ok(None);
+        match self.newest(kind, name).await? {
+            Some(newest) => self.find_below(kind, &newest, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// As [`RefLog::find_transaction`] on a branch, and so that what is not found can never come:
+    /// its writer must have given up.
+    ///
+    /// A create of a commit that is still under way somewhere is for the record after the newest
+    /// one or for an older one, since its writer had seen all those before it. A fence in that
+    /// place, or whatever is there by then, shuts it out.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it is not found and the branch does not exist; else as [`RefLog::append`].
+    pub async fn settle_transaction(
+        &self,
+        name: &RefName,
+        id: TransactionId,
+    ) -> Result<Option<Arc<RefRecord>>> {
+        let Some(newest) = self.newest(RefKind::Branch, name).await? else {
+            return Err(self.no_such_ref(RefKind::Branch, name).await);
         };
+        if let Some(found) = self.find_below(RefKind::Branch, &newest, id).await? {
+            return Ok(Some(found));
+        }
+        if newest.kind == RecordKind::Delete {
+            return Err(self.no_such_ref(RefKind::Branch, name).await);
+        }
+        let fence = self.following(&newest, RecordKind::Fence)?;
+        match self.append(RefKind::Branch, fence).await? {
+            Appended::Lost(other) if other.transactions.contains(&id) => Ok(Some(other)),
+            Appended::Lost(_) | Appended::Published(_) => Ok(None),
+        }
+    }
+
+    async fn find_below(
+        &self,
+        kind: RefKind,
+        newest: &RefRecord,
+        id: TransactionId,
+    ) -> Result<Option<Arc<RefRecord>>> {
+        use futures::{StreamExt as _, TryStreamExt as _};
         let numbers = (0..=newest.number().0).rev().map(RecordNumber);
         let mut records = futures::stream::iter(numbers)
-            .map(|number| self.record(kind, name, number))
+            .map(|number| self.record(kind, &newest.name, number))
             .buffered(16);
         while let Some(Some(record)) = records.try_next().await? {
             if record.transactions.contains(&id) {
@@ -341,10 +381,15 @@ impl RefLog {
         error: Error,
     ) -> Result<Created> {
         let unknown = |error: Error| {
+            let (id, name) = (record.transactions[0], &record.name);
+            let ask = match kind {
+                RefKind::Branch => format!("udr txn {id} --branch {name}"),
+                RefKind::Tag => format!("udr txn {id}"),
+            };
             Error::indeterminate("whether the change was published is unknown")
-                .with("transaction", record.transactions[0])
-                .with("ref", &record.name)
-                .with_hint("ask for the outcome of the transaction once the store answers again")
+                .with("transaction", id)
+                .with("ref", name)
+                .with_hint(format!("once the store answers again, `{ask}` finds out"))
                 .with_source(error)
         };
         if record.kind == RecordKind::Create || record.kind == RecordKind::Delete {
