@@ -2,6 +2,7 @@
 //!
 //! Whatever it does, it does through `udr_datafusion`; it has no powers of its own.
 
+mod account;
 mod args;
 mod command;
 mod complete;
