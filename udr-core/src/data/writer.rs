@@ -16,6 +16,7 @@ use parquet::schema::types::SchemaDescriptor;
 use tokio::task::JoinSet;
 
 use super::batch::conform;
+use super::row_identity::RowIdentity;
 use super::stats::{NanColumns, file_stats};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -41,6 +42,8 @@ pub struct WriteOptions {
     pub row_group_rows: usize,
     /// The zstd level, 1 to 22.
     pub compression_level: i32,
+    /// Whether the rows come with their identity.
+    pub identity: RowIdentity,
 }
 
 impl Default for WriteOptions {
@@ -49,6 +52,7 @@ impl Default for WriteOptions {
             target_bytes: 128 * 1_024 * 1_024,
             row_group_rows: 1_024 * 1_024,
             compression_level: 3,
+            identity: RowIdentity::Own,
         }
     }
 }
@@ -81,6 +85,7 @@ pub struct TableWriter {
 /// What all files of one writer share.
 struct Layout {
     schema: Schema,
+    identity: RowIdentity,
     arrow: SchemaRef,
     parquet: SchemaDescriptor,
     properties: WriterProperties,
@@ -116,7 +121,7 @@ impl TableWriter {
         })
     }
 
-    /// Adds rows; columns are taken by position.
+    /// Adds rows; columns are taken by position, those of the identity last.
     ///
     /// # Errors
     ///
@@ -208,6 +213,7 @@ impl TableWriter {
             self.settle(stored)?;
         }
         let (place, id, store) = (self.begun, self.env.file_id(), self.store.clone());
+        let carries_identity = self.layout.identity == RowIdentity::Carried;
         self.begun += 1;
         self.storing.spawn(async move {
             let object = store.put_data_file(finished.staged).await?;
@@ -219,6 +225,8 @@ impl TableWriter {
                 rows: finished.rows,
                 columns: finished.columns,
                 added_at: 0,
+                deletes: None,
+                carries_identity,
             };
             check_length(&object, finished.bytes)?;
             Ok((place, file))
@@ -271,8 +279,13 @@ impl Layout {
                 .with("level", options.compression_level)
                 .with_source(e)
         })?;
-        let parquet = schema.to_parquet()?;
-        let arrow = schema.to_arrow();
+        let mut parquet = schema.to_parquet()?;
+        let mut arrow = schema.to_arrow();
+        if options.identity == RowIdentity::Carried {
+            let carried = schema.with_identity();
+            parquet = carried.to_parquet()?;
+            arrow = carried.to_arrow();
+        }
         // Nothing that varies from run to run goes in: the bytes depend on the rows alone.
         let properties = WriterProperties::builder()
             .set_created_by("udr".to_owned())
@@ -286,6 +299,7 @@ impl Layout {
             .build();
         Ok(Self {
             schema: schema.clone(),
+            identity: options.identity,
             arrow,
             parquet,
             properties,
