@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -17,10 +16,11 @@ use parquet::schema::types::SchemaDescriptor;
 use tokio::task::JoinSet;
 
 use super::batch::conform;
+use super::row_identity::RowIdentity;
 use super::stats::{NanColumns, file_stats};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::format::{ColumnStats, DataFile, Field, ObjectRef, Schema, Type};
+use crate::format::{ColumnStats, DataFile, ObjectRef, Schema};
 use crate::id::{Digest, Epoch, FieldId, FileId, TableId};
 use crate::store::{StagedFile, Store};
 
@@ -42,6 +42,8 @@ pub struct WriteOptions {
     pub row_group_rows: usize,
     /// The zstd level, 1 to 22.
     pub compression_level: i32,
+    /// Whether the rows come with their identity.
+    pub identity: RowIdentity,
 }
 
 impl Default for WriteOptions {
@@ -50,6 +52,7 @@ impl Default for WriteOptions {
             target_bytes: 128 * 1_024 * 1_024,
             row_group_rows: 1_024 * 1_024,
             compression_level: 3,
+            identity: RowIdentity::Own,
         }
     }
 }
@@ -82,6 +85,7 @@ pub struct TableWriter {
 /// What all files of one writer share.
 struct Layout {
     schema: Schema,
+    identity: RowIdentity,
     arrow: SchemaRef,
     parquet: SchemaDescriptor,
     properties: WriterProperties,
@@ -117,7 +121,7 @@ impl TableWriter {
         })
     }
 
-    /// Adds rows; columns are taken by position.
+    /// Adds rows; columns are taken by position, those of the identity last.
     ///
     /// # Errors
     ///
@@ -223,7 +227,7 @@ impl TableWriter {
         };
         let place = self.begun;
         self.begun += 1;
-        Ok(Some((place, file.finish(&self.layout.schema)?)))
+        Ok(Some((place, file.finish(&self.layout)?)))
     }
 
     fn settle(
@@ -271,16 +275,13 @@ impl Layout {
                 .with("level", options.compression_level)
                 .with_source(e)
         })?;
-        if schema.fields().is_empty() {
-            return Err(Error::unsupported(
-                "a table without columns cannot hold rows",
-            ));
+        let mut parquet = schema.to_parquet()?;
+        let mut arrow = schema.to_arrow();
+        if options.identity == RowIdentity::Carried {
+            let carried = schema.with_identity();
+            parquet = carried.to_parquet()?;
+            arrow = carried.to_arrow();
         }
-        schema.fields().iter().try_for_each(refuse_empty_types)?;
-        let arrow = schema.to_arrow();
-        let parquet = ArrowSchemaConverter::new().convert(&arrow).map_err(|e| {
-            Error::unsupported("the columns cannot be stored as Parquet").with_source(e)
-        })?;
         // Nothing that varies from run to run goes in: the bytes depend on the rows alone.
         let properties = WriterProperties::builder()
             .set_created_by("udr".to_owned())
@@ -294,6 +295,7 @@ impl Layout {
             .build();
         Ok(Self {
             schema: schema.clone(),
+            identity: options.identity,
             arrow,
             parquet,
             properties,
@@ -301,23 +303,6 @@ impl Layout {
             slice_rows: SLICE_ROWS.min(options.row_group_rows.saturating_mul(1_024)),
         })
     }
-}
-
-/// Refuses types that have a name but no values that Parquet can hold.
-fn refuse_empty_types(field: &Field) -> Result<()> {
-    let why = match &field.ty {
-        Type::FixedBinary(0) => "binaries of no bytes cannot be stored",
-        Type::FixedList(_, 0) => "lists of no elements cannot be stored",
-        Type::Map { key, .. } if key.nullable => "maps with NULL keys cannot be stored",
-        _ => {
-            return field
-                .ty
-                .children()
-                .into_iter()
-                .try_for_each(refuse_empty_types);
-        }
-    };
-    Err(Error::unsupported(why).with("column", &field.name))
 }
 
 /// A file that rows are still added to.
@@ -330,6 +315,7 @@ struct OpenFile {
 /// A file that only has to be made durable.
 struct FinishedFile {
     staged: StagedFile,
+    carries_identity: bool,
     bytes: u64,
     footer_bytes: u32,
     footer_digest: Digest,
@@ -349,6 +335,8 @@ impl FinishedFile {
             rows: self.rows,
             columns: self.columns,
             added_at: 0,
+            deletes: None,
+            carries_identity: self.carries_identity,
         })
     }
 }
@@ -384,7 +372,7 @@ impl OpenFile {
             || self.writer.flushed_row_groups().len() >= ROW_GROUPS_MAX
     }
 
-    fn finish(mut self, schema: &Schema) -> Result<FinishedFile> {
+    fn finish(mut self, layout: &Layout) -> Result<FinishedFile> {
         // After the last row group Parquet writes the page index, then the file metadata: what
         // follows here is exactly the footer.
         self.writer.flush().map_err(encode_error)?;
@@ -404,7 +392,8 @@ impl OpenFile {
             footer_bytes,
             footer_digest: footer.hasher.finalize().into(),
             rows: self.rows,
-            columns: file_stats(schema, &metadata, &self.nans),
+            columns: file_stats(&layout.schema, &metadata, &self.nans),
+            carries_identity: layout.identity == RowIdentity::Carried,
         })
     }
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::data::DeletionVector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
     Change, Commit, CommitRef, DataFile, Entry, KeyPage, Manifest, ManifestRef, Namespace,
     ObjectRef, RecordKind, RefRecord, Relations, Schema, TableState,
 };
-use crate::id::{Digest, TableId, Version};
+use crate::id::{Digest, RecordNumber, TableId};
 use crate::name::RefName;
 use crate::store::RefKind;
 use crate::txn::Context;
@@ -37,6 +38,8 @@ pub struct FsckReport {
     pub data_files: u64,
     /// Their bytes.
     pub data_bytes: u64,
+    /// Distinct deletion vectors that were read.
+    pub deletion_vectors: u64,
     /// What is wrong; empty if all is well.
     pub problems: Vec<Problem>,
 }
@@ -77,6 +80,7 @@ pub(crate) async fn fsck(context: &Context, options: FsckOptions) -> Result<Fsck
         report: FsckReport::default(),
         seen: BTreeSet::new(),
         files: BTreeSet::new(),
+        vectors: BTreeSet::new(),
         sequences: BTreeMap::new(),
     };
     for kind in [RefKind::Branch, RefKind::Tag] {
@@ -95,6 +99,9 @@ struct Check<'a> {
     seen: BTreeSet<Digest>,
     /// Data files that were checked; equal files of two tables are two objects.
     files: BTreeSet<(TableId, Digest)>,
+    /// Deletion vectors that were checked, with what their entries say: rows deleted, rows of the
+    /// file.
+    vectors: BTreeSet<(TableId, Digest, u64, u64)>,
     /// The sequence of each commit, and its first parent.
     sequences: BTreeMap<Digest, Option<Digest>>,
 }
@@ -102,16 +109,16 @@ struct Check<'a> {
 impl Check<'_> {
     /// One ref: its records are dense, ordered and lead to valid commits (invariants 2 to 4).
     async fn log(&mut self, kind: RefKind, name: &RefName) -> Result<()> {
-        let versions = self.context.store.list_records(kind, name).await?;
+        let numbers = self.context.store.list_records(kind, name).await?;
         let mut below: Option<Arc<RefRecord>> = None;
-        for version in versions {
-            let place = format!("{} {name} version {version}", kind.noun());
-            let read = self.context.refs.record(kind, name, version).await;
+        for number in numbers {
+            let place = format!("{} {name} record {number}", kind.noun());
+            let read = self.context.refs.record(kind, name, number).await;
             let Some(Some(record)) = self.found(2, &place, read)? else {
                 continue;
             };
             self.report.records += 1;
-            self.follows(&place, below.as_deref(), &record, version);
+            self.follows(&place, below.as_deref(), &record, number);
             for commit in record.head.iter().chain(&record.commits) {
                 self.commits(&place, *commit).await?;
             }
@@ -120,9 +127,10 @@ impl Check<'_> {
                 let origin = self
                     .context
                     .refs
-                    .record(RefKind::Branch, &from.branch, from.version);
-                let origin = origin.await;
-                if let Some(None) = self.found(2, &place, origin)? {
+                    .record(RefKind::Branch, &from.branch, from.number());
+                let origin = self.found(2, &place, origin.await)?;
+                let version = |found: Arc<RefRecord>| found.version;
+                if origin.is_some_and(|found| found.map(version) != Some(from.version)) {
                     self.problem(2, &place, "the branch it came from lacks that version");
                 }
             }
@@ -136,7 +144,7 @@ impl Check<'_> {
         place: &str,
         below: Option<&RefRecord>,
         record: &RefRecord,
-        version: Version,
+        number: RecordNumber,
     ) {
         let Some(below) = below else {
             if record.kind != RecordKind::Create {
@@ -144,8 +152,17 @@ impl Check<'_> {
             }
             return;
         };
-        if below.version.0 + 1 != version.0 {
+        if below.number().0 + 1 != number.0 {
             self.problem(2, place, "the record below it is missing");
+        }
+        let next = below.version.0.saturating_add(1);
+        let wanted = record.from.as_ref().map_or(0, |from| from.version.0);
+        let expected = match record.kind {
+            RecordKind::Create => next.max(wanted),
+            _ => next,
+        };
+        if record.version.0 != expected {
+            self.problem(3, place, "its version does not follow the one below it");
         }
         if below.at > record.at {
             self.problem(3, place, "it is older than the record below it");
@@ -346,10 +363,11 @@ impl Check<'_> {
         schema: &Schema,
         file: &DataFile,
     ) -> Result<()> {
+        let place = format!("{place}, data file {}", file.object.digest.short());
+        self.deletes(&place, table, file).await?;
         if !self.files.insert((table, file.object.digest)) {
             return Ok(());
         }
-        let place = format!("{place}, data file {}", file.object.digest.short());
         self.report.data_files += 1;
         self.report.data_bytes += file.object.bytes;
         let store = &self.context.store;
@@ -358,6 +376,27 @@ impl Check<'_> {
             FsckOptions::Data => crate::data::verify_data_file(store, table, file, schema).await,
         };
         self.found(5, &place, checked)?;
+        Ok(())
+    }
+
+    /// The deletion vector of a file refers to rows of it, as many as its entry says
+    /// (invariant 6).
+    async fn deletes(&mut self, place: &str, table: TableId, file: &DataFile) -> Result<()> {
+        let Some(reference) = &file.deletes else {
+            return Ok(());
+        };
+        let digest = reference.object.digest;
+        if !self
+            .vectors
+            .insert((table, digest, reference.rows, file.rows))
+        {
+            return Ok(());
+        }
+        self.report.deletion_vectors += 1;
+        let store = &self.context.store;
+        let read = DeletionVector::read(store, table, reference, file.rows).await;
+        let place = format!("{place}, deletion vector {}", digest.short());
+        self.found(6, &place, read)?;
         Ok(())
     }
 

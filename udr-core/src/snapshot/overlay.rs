@@ -1,10 +1,11 @@
 //! A transaction's staged changes, as they lie over the catalog of its base.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::format::{DataFile, ObjectRef, Schema, TableState, View};
-use crate::id::TableId;
+use crate::data::DeletionVector;
+use crate::format::{DataFile, ObjectRef, Schema, TableOperation, TableState, View};
+use crate::id::{FileId, TableId};
 use crate::name::{NamespaceName, RelationPath};
 
 /// What differs from the base; cloning costs what was staged.
@@ -36,6 +37,28 @@ pub(crate) struct StagedTable {
     pub(crate) overwritten: bool,
     /// The files added since, or since the overwrite.
     pub(crate) added: Vec<Arc<DataFile>>,
+    /// Rows deleted since, of files of the base and of those added.
+    pub(crate) deleted: BTreeMap<FileId, StagedDeletes>,
+    /// What was done to its rows.
+    pub(crate) operations: BTreeSet<TableOperation>,
+}
+
+/// Rows of one file that a transaction deletes.
+#[derive(Debug, Clone)]
+pub(crate) struct StagedDeletes {
+    /// The file's entry, below the transaction.
+    pub(crate) file: Arc<DataFile>,
+    /// The rows; none of them was deleted before.
+    pub(crate) rows: Arc<DeletionVector>,
+    /// Whether the file was added by the transaction.
+    pub(crate) staged: bool,
+}
+
+impl StagedDeletes {
+    /// Whether no row of the file is left.
+    pub(crate) fn all(&self) -> bool {
+        self.rows.len() >= self.file.live_rows()
+    }
 }
 
 /// A table as it is at the base.
@@ -65,6 +88,8 @@ impl StagedTable {
             }),
             overwritten: false,
             added: Vec::new(),
+            deleted: BTreeMap::new(),
+            operations: BTreeSet::new(),
         }
     }
 
@@ -76,6 +101,8 @@ impl StagedTable {
             base: None,
             overwritten: false,
             added: Vec::new(),
+            deleted: BTreeMap::new(),
+            operations: BTreeSet::new(),
         }
     }
 
@@ -89,6 +116,33 @@ impl StagedTable {
 
     /// Whether its rows are other than at the base.
     pub(crate) fn has_changes(&self) -> bool {
-        self.base.is_none() || self.overwritten || !self.added.is_empty()
+        self.base.is_none()
+            || self.overwritten
+            || !self.added.is_empty()
+            || !self.deleted.is_empty()
+    }
+
+    /// Replaces all rows by those of `files`.
+    pub(crate) fn replace(&mut self, files: &[Arc<DataFile>], operation: TableOperation) {
+        self.overwritten = self.base.is_some();
+        self.added = files.to_vec();
+        self.deleted.clear();
+        self.operations.clear();
+        if self.overwritten {
+            self.operations.insert(operation);
+        } else if !files.is_empty() {
+            self.operations.insert(TableOperation::Append);
+        }
+    }
+
+    /// How many rows of the base (false) or of added files (true) were deleted since.
+    pub(crate) fn deleted_rows(&self, staged: bool) -> u64 {
+        let of = self.deleted.values().filter(|d| d.staged == staged);
+        of.map(|deletes| deletes.rows.len()).sum()
+    }
+
+    /// The files of which no row is left since.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &StagedDeletes> {
+        self.deleted.values().filter(|deletes| deletes.all())
     }
 }

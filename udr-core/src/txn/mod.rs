@@ -5,10 +5,16 @@
 //! them, all other objects by [`Transaction::commit`], and one record makes it all visible.
 
 mod action;
+mod ahead;
 mod conflict;
+mod find_rows;
 mod prepare;
 mod publish;
+mod reads;
+mod rewrite;
 mod root;
+mod rows;
+mod state;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -16,8 +22,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::action::Action;
+pub use self::ahead::read_ahead;
 pub use self::conflict::Conflict;
 pub(crate) use self::publish::{snapshot_at, snapshot_of};
+pub use self::reads::Isolation;
+use self::reads::Reads;
+use self::rows::RowEdit;
+pub use self::rows::{RowChanges, RowOperation};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::{DataFile, RefRecord, Schema, View};
@@ -26,7 +37,7 @@ use crate::id::{Digest, Epoch, TableId, TransactionId, Version};
 use crate::name::{NamespaceName, RefName, RelationPath};
 use crate::refs::RefLog;
 use crate::snapshot::overlay::Overlay;
-use crate::snapshot::{CatalogEntry, Loader, Snapshot};
+use crate::snapshot::{CatalogEntry, Loader, Prune, Snapshot};
 use crate::store::Store;
 
 /// The most savepoints that are open at once.
@@ -58,6 +69,8 @@ pub struct Transaction {
     overlay: Arc<Overlay>,
     savepoints: Vec<Savepoint>,
     about: About,
+    isolation: Isolation,
+    reads: Reads,
 }
 
 /// What is said of a commit.
@@ -153,6 +166,8 @@ impl Transaction {
             overlay,
             savepoints: Vec::new(),
             about,
+            isolation: Isolation::default(),
+            reads: Reads::default(),
         }
     }
 
@@ -209,8 +224,10 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists`; `NotFound` if the namespace does not exist; `Unavailable`, `Corrupt`.
+    /// `AlreadyExists`; `NotFound` if the namespace does not exist; `Unsupported` if no row of
+    /// `schema` can be stored; `Unavailable`, `Corrupt`.
     pub async fn create_table(&mut self, path: &RelationPath, schema: Schema) -> Result<TableId> {
+        schema.to_parquet()?;
         let id = self.context.env.table_id();
         let schema = Arc::new(schema);
         self.stage(Action::CreateTable {
@@ -223,6 +240,8 @@ impl Transaction {
     }
 
     /// Adds data files, written for this table, to it.
+    ///
+    /// Reads the manifests that the commit will merge, unless they are at hand; see [`read_ahead`].
     ///
     /// # Errors
     ///
@@ -238,7 +257,17 @@ impl Transaction {
             id,
             files,
         })
-        .await
+        .await?;
+        // So that the commit does not wait for it; what cannot be read is for it to say.
+        if let Some(table) = self.overlay.tables.get(&id)
+            && let Some(kept) = table.kept()
+        {
+            let (loader, files) = (&self.context.loader, table.added.len());
+            ahead::read(loader, &table.schema, &kept.manifests, files)
+                .await
+                .ok();
+        }
+        Ok(())
     }
 
     /// Replaces all rows of a table by those of data files written for it.
@@ -253,6 +282,43 @@ impl Transaction {
             path: path.clone(),
             id,
             files,
+        })
+        .await
+    }
+
+    /// Removes all rows of a table.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transaction::append`].
+    pub async fn truncate(&mut self, path: &RelationPath) -> Result<()> {
+        let id = self.table_id(path).await?;
+        self.stage(Action::Truncate {
+            path: path.clone(),
+            id,
+        })
+        .await
+    }
+
+    /// Deletes rows of a table, and adds others that may take their place.
+    ///
+    /// Positions stay what they are until the transaction is published: what is deleted is kept
+    /// beside the files.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transaction::append`]; `Invalid` if a file is not in the table as the transaction sees
+    /// it, or a position is out of range or was deleted before.
+    pub async fn change_rows(&mut self, path: &RelationPath, changes: RowChanges) -> Result<()> {
+        let id = self.table_id(path).await?;
+        let edit = RowEdit::new(changes)?;
+        if edit.is_empty() {
+            return Ok(());
+        }
+        self.stage(Action::ChangeRows {
+            path: path.clone(),
+            id,
+            edit: Arc::new(edit),
         })
         .await
     }
@@ -357,6 +423,22 @@ impl Transaction {
         Ok(())
     }
 
+    /// Says what others may not change meanwhile.
+    pub fn set_isolation(&mut self, isolation: Isolation) {
+        self.isolation = isolation;
+    }
+
+    /// Remembers that the rows of a table that can match were read: all of them without a
+    /// predicate. It matters to a serializable transaction.
+    pub fn record_read(&mut self, table: TableId, predicate: Option<Arc<dyn Prune>>) {
+        self.reads.table(table, predicate);
+    }
+
+    /// Remembers that a name was looked up and stood for nothing, or for a view.
+    pub fn record_missing(&mut self, path: &RelationPath) {
+        self.reads.name(path.clone());
+    }
+
     /// Says who makes the change.
     pub fn set_author(&mut self, author: impl Into<String>) {
         self.about.author = author.into();
@@ -397,7 +479,8 @@ impl Transaction {
 
     async fn stage(&mut self, action: Action) -> Result<()> {
         let mut overlay = Overlay::clone(&self.overlay);
-        action.apply(&self.snapshot(), &mut overlay).await?;
+        let applied = action.apply(&self.snapshot(), &mut overlay, None).await;
+        applied.map_err(rows::Refused::into_error)?;
         self.overlay = Arc::new(overlay);
         self.actions.push(action);
         Ok(())
