@@ -140,12 +140,16 @@ macro_rules! files {
 files! {
     branches
     conflicts
+    delete
     errors
+    merge
     metadata
     show
     tables
     time_travel
     transactions
+    truncate
+    update
     version_clauses
     views
     writes

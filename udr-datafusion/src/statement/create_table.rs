@@ -244,11 +244,7 @@ impl NewTable {
             return Ok(Some(0));
         };
         let table = transaction.snapshot().table(&self.path).await?;
-        let spec = FileSpec {
-            session: self.session,
-            table,
-            epoch: transaction.epoch(),
-        };
+        let spec = FileSpec::new(self.session, table, transaction.epoch());
         let files = write_files(rows, spec, self.task).await.map_err(refused)?;
         let count = files.iter().map(|file| file.rows).sum();
         transaction.append(&self.path, files).await?;

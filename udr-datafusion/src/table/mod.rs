@@ -3,12 +3,20 @@
 //! In: filters, a projection, rows. Out: a scan of the data files that can match, or a plan that
 //! writes. Called by DataFusion's planner.
 
+mod deletes;
 mod object_store;
 mod predicate;
 mod provider;
 mod reader;
+mod row_columns;
+mod row_id;
+mod rows;
 mod scan;
+mod sink;
 mod statistics;
 
 pub(crate) use object_store::NoObjectStore;
 pub(crate) use provider::UdrTable;
+pub(crate) use row_columns::{ROW, place_names};
+pub(crate) use rows::RowsTable;
+pub(crate) use sink::{ACTION, RowSink, sink_schema};

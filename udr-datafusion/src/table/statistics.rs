@@ -9,8 +9,9 @@ use arrow::datatypes::Schema as ArrowSchema;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use udr_core::Result;
-use udr_core::format::{Bound, ColumnStats, DataFile, Schema, Value, merge_column_stats};
+use udr_core::format::{Bound, ColumnStats, Schema, Value, merge_column_stats};
 use udr_core::id::FieldId;
+use udr_core::snapshot::FileTask;
 
 use crate::error::into_udr;
 
@@ -47,17 +48,21 @@ pub(super) fn statistics(
 }
 
 /// The statistics of some files together; only their number of rows if they are many.
-pub(super) fn of_files<'a>(
+pub(super) fn of_files(
     schema: &Schema,
     arrow_schema: &ArrowSchema,
-    files: impl Iterator<Item = &'a DataFile> + Clone,
+    tasks: &[FileTask],
 ) -> Result<Statistics> {
-    let rows = files.clone().map(|file| file.rows).sum();
-    let bytes = files.clone().map(|file| file.object.bytes).sum();
-    let columns = if files.clone().count() > FILES_MAX {
+    let rows = tasks.iter().map(FileTask::live_rows).sum();
+    let bytes = tasks.iter().map(|task| task.file.object.bytes).sum();
+    let columns = if tasks.len() > FILES_MAX {
         BTreeMap::new()
     } else {
-        merge_column_stats(files.map(|file| (file.rows, &file.columns)))
+        let parts = tasks
+            .iter()
+            .map(|task| (task.live_rows(), task.column_stats()));
+        let parts = parts.collect::<Vec<_>>();
+        merge_column_stats(parts.iter().map(|(rows, columns)| (*rows, columns)))
     };
     statistics(schema, arrow_schema, rows, bytes, &columns)
 }
