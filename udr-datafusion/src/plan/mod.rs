@@ -5,6 +5,7 @@
 
 mod analyzer;
 mod relation;
+mod values;
 
 pub(crate) use analyzer::UdrAnalyzerRule;
 pub(crate) use relation::VersionClauses;

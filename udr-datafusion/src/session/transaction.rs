@@ -83,8 +83,7 @@ impl UdrSession {
         } else {
             self.refuse_pinned()?;
             let branch = self.branch();
-            let mut transaction = self.repository.begin(&branch).await?;
-            self.sign(&mut transaction);
+            let transaction = self.repository.begin(&branch).await?;
             Open::Writing(Box::new(transaction))
         };
         let mut state = self.state.lock();
@@ -122,6 +121,7 @@ impl UdrSession {
         if let Some(message) = message {
             transaction.set_message(message);
         }
+        self.sign(&mut transaction);
         let committed = published(transaction.commit().await?);
         self.names_changed().await;
         committed
@@ -290,8 +290,9 @@ impl UdrSession {
     }
 
     fn sign(&self, transaction: &mut Transaction) {
-        if let Some(author) = &self.author {
-            transaction.set_author(author.clone());
+        let changed = self.state.lock().author.clone();
+        if let Some(author) = changed.or_else(|| self.author.clone()) {
+            transaction.set_author(author);
         }
     }
 

@@ -131,9 +131,6 @@ fn schema(
     planned: &CreateMemoryTable,
 ) -> Result<Schema> {
     let columns = planned.input.schema();
-    if columns.fields().is_empty() {
-        return Err(to_datafusion(Error::invalid("a table needs a column")));
-    }
     let not_null = |place: usize| {
         statement.columns.get(place).is_some_and(|column| {
             column
