@@ -189,7 +189,7 @@ struct Both {
 impl Both {
     async fn new(store: &Arc<InMemory>) -> Self {
         let udr = SessionContext::new();
-        let options = InstallOptions::new(create(Arc::clone(store)).await);
+        let options = InstallOptions::new(create(store.clone()).await);
         install(&udr, options).await.unwrap();
         let both = Self {
             udr,
