@@ -322,3 +322,25 @@ async fn every_type_survives_an_update_of_another_column() {
     assert_eq!(f.shown(ask).await, before);
     f.check().await;
 }
+
+#[tokio::test]
+async fn a_small_update_of_many_partitions_makes_one_file() {
+    let f = Fixture::with_table().await;
+    for part in 0..8 {
+        let sql =
+            format!("INSERT INTO t SELECT value * 8 + {part}, 'x' FROM generate_series(0, 99)");
+        f.run(&sql).await;
+    }
+    let files = "SELECT count(*) FROM \"t$files\"";
+    assert_eq!(f.value(files).await, "8");
+    assert_eq!(
+        f.written("UPDATE t SET name = 'y' WHERE id % 10 = 3").await,
+        80
+    );
+    assert_eq!(f.value(files).await, "9");
+    assert_eq!(
+        f.value("SELECT count(*) FROM t WHERE name = 'y'").await,
+        "80"
+    );
+    f.check().await;
+}

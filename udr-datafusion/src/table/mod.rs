@@ -4,6 +4,7 @@
 //! writes. Called by DataFusion's planner.
 
 mod deletes;
+mod join_side;
 mod object_store;
 mod predicate;
 mod provider;
