@@ -12,6 +12,7 @@ use udr_core::format::DataFile;
 use udr_core::id::Epoch;
 use udr_core::snapshot::TableSnapshot;
 
+use super::returned::Returned;
 use crate::error::to_datafusion;
 use crate::session::UdrSession;
 
@@ -22,6 +23,8 @@ pub(crate) struct FileSpec {
     pub(super) table: TableSnapshot,
     epoch: Epoch,
     identity: RowIdentity,
+    /// Keeps the rows that are written, if they are to be returned.
+    pub(super) returned: Option<Arc<Returned>>,
 }
 
 impl FileSpec {
@@ -32,6 +35,7 @@ impl FileSpec {
             table,
             epoch,
             identity: RowIdentity::Own,
+            returned: None,
         }
     }
 
@@ -40,6 +44,14 @@ impl FileSpec {
         Self {
             identity: RowIdentity::Carried,
             ..self
+        }
+    }
+
+    /// Files of rows that are returned, too.
+    pub(super) fn keeping(&self, returned: &Arc<Returned>) -> Self {
+        Self {
+            returned: Some(Arc::clone(returned)),
+            ..self.clone()
         }
     }
 
@@ -67,11 +79,12 @@ pub(super) struct PartitionWriter {
     writer: Option<TableWriter>,
     done: Vec<DataFile>,
     reservation: MemoryReservation,
+    context: Arc<TaskContext>,
 }
 
 impl PartitionWriter {
     /// A writer whose buffers are called `consumer`.
-    pub(super) fn new(spec: &FileSpec, consumer: &str, context: &TaskContext) -> Self {
+    pub(super) fn new(spec: &FileSpec, consumer: &str, context: &Arc<TaskContext>) -> Self {
         let reservation = MemoryConsumer::new(consumer)
             .with_can_spill(true)
             .register(context.memory_pool());
@@ -80,6 +93,7 @@ impl PartitionWriter {
             writer: None,
             done: Vec::new(),
             reservation,
+            context: Arc::clone(context),
         }
     }
 
@@ -101,6 +115,9 @@ impl PartitionWriter {
             none => none.insert(self.spec.writer().map_err(named)?),
         };
         writer.write(batch).await.map_err(named)?;
+        if let Some(returned) = &self.spec.returned {
+            returned.keep(batch, 0, &self.context)?;
+        }
         match self.reservation.try_resize(writer.memory_bytes()) {
             Ok(()) => Ok(()),
             // Short of memory, what is buffered becomes a file early.

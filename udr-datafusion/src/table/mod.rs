@@ -9,6 +9,7 @@ mod object_store;
 mod predicate;
 mod provider;
 mod reader;
+mod returning;
 mod row_columns;
 mod row_id;
 mod rows;
@@ -18,6 +19,7 @@ mod statistics;
 
 pub(crate) use object_store::NoObjectStore;
 pub(crate) use provider::UdrTable;
+pub(crate) use returning::ReturningTable;
 pub(crate) use row_columns::{ROW, place_names};
 pub(crate) use rows::RowsTable;
 pub(crate) use sink::{ACTION, RowSink, sink_schema};
