@@ -99,6 +99,10 @@ pub enum TableOperation {
     Overwrite,
     /// It got another name.
     Rename,
+    /// Its definition changed, but for what every row has to be.
+    Alter,
+    /// Every row has to be something more than before.
+    Constrain,
     /// It went.
     Drop,
 }
@@ -111,6 +115,7 @@ impl TableOperation {
             Self::Append => "INSERT",
             Self::Overwrite => "INSERT OVERWRITE",
             Self::Rename => "RENAME TABLE",
+            Self::Alter | Self::Constrain => "ALTER TABLE",
             Self::Drop => "DROP TABLE",
         }
     }

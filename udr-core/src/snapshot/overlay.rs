@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::format::{DataFile, ObjectRef, Schema, TableState, View};
+use crate::format::{
+    Constraint, DataFile, ObjectRef, Reference, Schema, TableOperation, TableState, View,
+};
 use crate::id::TableId;
 use crate::name::{NamespaceName, RelationPath};
 
@@ -16,6 +18,8 @@ pub(crate) struct Overlay {
     pub(crate) relations: BTreeMap<RelationPath, Option<StagedRelation>>,
     /// Tables that were created or changed, whatever they are called.
     pub(crate) tables: BTreeMap<TableId, StagedTable>,
+    /// Foreign keys between tables that came (true) or went (false).
+    pub(crate) references: BTreeMap<Reference, bool>,
 }
 
 #[derive(Debug, Clone)]
@@ -32,6 +36,9 @@ pub(crate) struct StagedTable {
     /// What it was at the base; none if it was created since.
     pub(crate) base: Option<StagedBase>,
     pub(crate) schema: Arc<Schema>,
+    pub(crate) constraints: Arc<[Constraint]>,
+    /// How its definition changed, if it did: ALTER, or CONSTRAIN.
+    pub(crate) altered: Option<TableOperation>,
     /// Whether the rows of the base are gone.
     pub(crate) overwritten: bool,
     /// The files added since, or since the overwrite.
@@ -58,6 +65,8 @@ impl StagedTable {
         Self {
             path: Some(path.clone()),
             schema: Arc::new(state.schema.clone()),
+            constraints: Arc::from(state.constraints.as_slice()),
+            altered: None,
             base: Some(StagedBase {
                 path,
                 object,
@@ -73,6 +82,8 @@ impl StagedTable {
         Self {
             path: Some(path),
             schema,
+            constraints: Arc::from([]),
+            altered: None,
             base: None,
             overwritten: false,
             added: Vec::new(),
@@ -87,8 +98,18 @@ impl StagedTable {
             .map(|base| &base.state)
     }
 
-    /// Whether its rows are other than at the base.
+    /// Whether its rows or its definition are other than at the base.
     pub(crate) fn has_changes(&self) -> bool {
-        self.base.is_none() || self.overwritten || !self.added.is_empty()
+        self.base.is_none() || self.overwritten || !self.added.is_empty() || self.altered.is_some()
+    }
+
+    /// Whether rows of the base are gone.
+    pub(crate) fn removes_rows(&self) -> bool {
+        self.base.is_some() && self.overwritten
+    }
+
+    /// Whether a row has to be more than of the right types.
+    pub(crate) fn is_constrained(&self) -> bool {
+        !self.constraints.is_empty() || self.schema.fields().iter().any(|f| f.generated.is_some())
     }
 }

@@ -1,6 +1,6 @@
 //! One table of a snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +10,9 @@ use super::overlay::StagedTable;
 use super::scan::{self, ScanPlan};
 use super::{Loader, Prune};
 use crate::error::Result;
-use crate::format::{ColumnStats, ManifestRef, Schema, TableState, merge_column_stats};
+use crate::format::{
+    ColumnStats, Constraint, DataFile, ManifestRef, Schema, TableState, merge_column_stats,
+};
 use crate::id::{FieldId, TableId};
 use crate::name::RelationPath;
 use crate::store::Store;
@@ -57,6 +59,55 @@ impl TableSnapshot {
     /// Its columns.
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// What its rows must be.
+    pub fn constraints(&self) -> &[Constraint] {
+        &self.staged.constraints
+    }
+
+    /// The columns of its keys: values of them are looked for one by one.
+    pub fn key_columns(&self) -> BTreeSet<FieldId> {
+        let keys = self.constraints().iter();
+        keys.filter(|constraint| matches!(constraint, Constraint::Unique { .. }))
+            .flat_map(|constraint| constraint.columns().iter().copied())
+            .collect()
+    }
+
+    /// The data files that a transaction added and that are not at its base.
+    pub fn added(&self) -> &[Arc<DataFile>] {
+        &self.staged.added
+    }
+
+    /// Whether a transaction removed rows that are at its base.
+    pub fn removes_rows(&self) -> bool {
+        self.staged.removes_rows()
+    }
+
+    /// The table without what a transaction staged; `None` if the transaction created it.
+    pub fn base(&self) -> Option<Self> {
+        let base = self.staged.base.clone()?;
+        let staged = StagedTable::unchanged(base.path.clone(), base.object, base.state);
+        Some(Self::new(self.loader.clone(), base.path, self.id, staged))
+    }
+
+    /// The same rows, read as if every column allowed NULL.
+    #[must_use]
+    pub fn relaxed(&self) -> Self {
+        let mut staged = self.staged.clone();
+        staged.schema = Arc::new(self.schema.relaxed());
+        Self::new(self.loader.clone(), self.path.clone(), self.id, staged)
+    }
+
+    /// Whether both have the same rows for certain.
+    pub fn has_rows_of(&self, other: &Self) -> bool {
+        let kept = |table: &Self| {
+            let base = table.staged.base.as_ref();
+            base.filter(|_| !table.staged.overwritten)
+                .map(|base| base.object.digest)
+        };
+        let added = |table: &Self| table.staged.added.iter().map(|f| f.id).collect::<Vec<_>>();
+        self.id == other.id && kept(self) == kept(other) && added(self) == added(other)
     }
 
     /// Its columns as engines see them.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::OnExisting;
+use super::alter::{self, Alteration};
 use crate::error::{Error, Result};
 use crate::format::{DataFile, Schema, View};
 use crate::id::TableId;
@@ -29,6 +30,11 @@ pub(crate) enum Action {
         path: RelationPath,
         id: TableId,
         files: Vec<Arc<DataFile>>,
+    },
+    AlterTable {
+        path: RelationPath,
+        id: TableId,
+        alterations: Vec<Alteration>,
     },
     RenameTable {
         id: TableId,
@@ -78,6 +84,14 @@ impl Action {
                 table.added.clone_from(files);
                 overlay.tables.insert(*id, table);
             }
+            Self::AlterTable {
+                path,
+                id,
+                alterations,
+            } => {
+                let table = table(snapshot, path, *id).await?;
+                alter::apply(snapshot, overlay, *id, table, alterations).await?;
+            }
             Self::RenameTable { id, from, to } => {
                 let mut table = table(snapshot, from, *id).await?;
                 free(snapshot, to).await?;
@@ -90,6 +104,7 @@ impl Action {
             }
             Self::DropTable { path, id } => {
                 let mut table = table(snapshot, path, *id).await?;
+                alter::forget_references(snapshot, overlay, path, *id)?;
                 table.path = None;
                 table.added.clear();
                 overlay.relations.insert(path.clone(), None);
@@ -172,7 +187,11 @@ async fn free(snapshot: &Snapshot, path: &RelationPath) -> Result<()> {
     }
 }
 
-async fn table(snapshot: &Snapshot, path: &RelationPath, id: TableId) -> Result<StagedTable> {
+pub(super) async fn table(
+    snapshot: &Snapshot,
+    path: &RelationPath,
+    id: TableId,
+) -> Result<StagedTable> {
     match snapshot.catalog().entry(path).await? {
         Some(entry) => {
             let (found, table) = snapshot.catalog().staged(path, &entry).await?;

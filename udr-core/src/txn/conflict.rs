@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Action;
+use super::{Action, alter};
 use crate::format::{Change, Commit, TableOperation};
 use crate::id::TableId;
 use crate::name::RelationPath;
@@ -33,21 +33,28 @@ impl fmt::Display for Conflict {
 ///
 /// The table in `docs/format.md` is this function.
 pub(super) fn compatible(ours: TableOperation, theirs: TableOperation) -> bool {
-    use TableOperation::{Append, Create, Drop, Overwrite, Rename};
+    use TableOperation::{Alter, Append, Constrain, Create, Drop, Overwrite, Rename};
     match (ours, theirs) {
         // A table id is new to whoever creates it: nobody else can have changed it.
         (Create, _) | (_, Create) => true,
         // Added rows stand beside whatever else happened to the rows.
-        (Append, Append | Overwrite | Rename) => true,
-        (Append, Drop) => false,
+        (Append, Append | Overwrite | Rename | Alter) => true,
+        // Rows are checked by the constraints that their writer knew.
+        (Append, Constrain | Drop) => false,
         // An overwrite replaces the rows it saw, and no others.
-        (Overwrite, Rename) => true,
-        (Overwrite, Append | Overwrite | Drop) => false,
+        (Overwrite, Rename | Alter) => true,
+        (Overwrite, Append | Overwrite | Constrain | Drop) => false,
         // A name does not depend on rows.
-        (Rename, Append | Overwrite) => true,
+        (Rename, Append | Overwrite | Alter | Constrain) => true,
         (Rename, Rename | Drop) => false,
+        // Of two new definitions one would be lost.
+        (Alter, Append | Overwrite | Rename) => true,
+        (Alter, Alter | Constrain | Drop) => false,
+        // A constraint is of the rows that it was checked for.
+        (Constrain, Rename) => true,
+        (Constrain, Append | Overwrite | Alter | Constrain | Drop) => false,
         // A drop is of the table as it was seen.
-        (Drop, Append | Overwrite | Rename | Drop) => false,
+        (Drop, Append | Overwrite | Rename | Alter | Constrain | Drop) => false,
     }
 }
 
@@ -106,6 +113,11 @@ impl Theirs {
                 }
                 Action::Append { path, id, .. } => (path, id, TableOperation::Append),
                 Action::Overwrite { path, id, .. } => (path, id, TableOperation::Overwrite),
+                Action::AlterTable {
+                    path,
+                    id,
+                    alterations,
+                } => (path, id, alter::operation(alterations)),
                 Action::RenameTable { id, from, .. } => (from, id, TableOperation::Rename),
                 Action::DropTable { path, id } => (path, id, TableOperation::Drop),
             };
@@ -130,18 +142,20 @@ impl Theirs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use TableOperation::{Append, Create, Drop, Overwrite, Rename};
+    use TableOperation::{Alter, Append, Constrain, Create, Drop, Overwrite, Rename};
 
     #[test]
     fn every_cell_of_the_matrix_is_as_specified() {
-        // Rows: ours; columns: theirs, in the order Create, Append, Overwrite, Rename, Drop.
-        let all = [Create, Append, Overwrite, Rename, Drop];
+        // Rows: ours; columns: theirs, in this order.
+        let all = [Create, Append, Overwrite, Rename, Alter, Constrain, Drop];
         let matrix = [
-            (Create, [true, true, true, true, true]),
-            (Append, [true, true, true, true, false]),
-            (Overwrite, [true, false, false, true, false]),
-            (Rename, [true, true, true, false, false]),
-            (Drop, [true, false, false, false, false]),
+            (Create, [true, true, true, true, true, true, true]),
+            (Append, [true, true, true, true, true, false, false]),
+            (Overwrite, [true, false, false, true, true, false, false]),
+            (Rename, [true, true, true, false, true, true, false]),
+            (Alter, [true, true, true, true, false, false, false]),
+            (Constrain, [true, false, false, true, false, false, false]),
+            (Drop, [true, false, false, false, false, false, false]),
         ];
         for (ours, row) in matrix {
             for (theirs, expected) in all.into_iter().zip(row) {

@@ -5,19 +5,23 @@
 //! them, all other objects by [`Transaction::commit`], and one record makes it all visible.
 
 mod action;
+mod alter;
 mod conflict;
 mod prepare;
 mod publish;
 mod root;
 mod tree;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use self::action::Action;
+pub use self::alter::Alteration;
 pub use self::conflict::Conflict;
 pub(crate) use self::publish::{snapshot_at, snapshot_of};
+pub use self::validate::Validate;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::{DataFile, RefRecord, Schema, View};
@@ -58,6 +62,7 @@ pub struct Transaction {
     overlay: Arc<Overlay>,
     savepoints: Vec<Savepoint>,
     about: About,
+    validator: Option<Arc<dyn Validate>>,
 }
 
 /// What is said of a commit.
@@ -153,6 +158,7 @@ impl Transaction {
             overlay,
             savepoints: Vec::new(),
             about,
+            validator: None,
         }
     }
 
@@ -257,11 +263,38 @@ impl Transaction {
         .await
     }
 
+    /// Changes the definition of a table: its constraints, and what its columns say of NULL and
+    /// defaults.
+    ///
+    /// Whether the rows obey a new constraint is found out by the validator, not here.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, also for a constraint or a parent; `AlreadyExists` if a constraint has the name;
+    /// `Invalid` if it is a view, a constraint is not one of this table or of its parent, or a
+    /// foreign key needs what is dropped; `Unavailable`, `Corrupt`.
+    pub async fn alter_table(
+        &mut self,
+        path: &RelationPath,
+        alterations: Vec<Alteration>,
+    ) -> Result<()> {
+        let id = self.table_id(path).await?;
+        if alterations.is_empty() {
+            return Ok(());
+        }
+        self.stage(Action::AlterTable {
+            path: path.clone(),
+            id,
+            alterations,
+        })
+        .await
+    }
+
     /// Drops a table.
     ///
     /// # Errors
     ///
-    /// `NotFound`; `Invalid` if it is a view; `Unavailable`, `Corrupt`.
+    /// `NotFound`; `Invalid` if it is a view or another table has a foreign key to it; `Unavailable`, `Corrupt`.
     pub async fn drop_table(&mut self, path: &RelationPath) -> Result<()> {
         let id = self.table_id(path).await?;
         self.stage(Action::DropTable {

@@ -73,6 +73,7 @@ impl Draft<'_> {
         self.views(&mut changes, &mut renamed).await?;
         let mut builder = RootBuilder::new(&self.context.loader, epoch, self.base.catalog().root());
         builder.namespaces(&self.overlay.namespaces);
+        builder.references(&self.overlay.references);
         builder.relations(renamed).await?;
         if let Some(key) = &about.idempotency_key {
             builder.key(key, sequence)?;
@@ -169,6 +170,8 @@ async fn state(
         },
         (None, None) => TableState::empty(id, table.schema.as_ref().clone()),
     };
+    state.schema = table.schema.as_ref().clone();
+    state.constraints = table.constraints.to_vec();
     let overflow = || Error::invalid("a table would get too large").with("table", id);
     for file in &table.added {
         state.rows = state.rows.checked_add(file.rows).ok_or_else(overflow)?;
@@ -254,6 +257,7 @@ fn table_change(id: TableId, table: &StagedTable) -> Result<TableChange> {
     if renamed_from.is_some() {
         operations.push(TableOperation::Rename);
     }
+    operations.extend(table.altered.filter(|_| table.base.is_some()));
     if table.path.is_none() {
         operations = vec![TableOperation::Drop];
     }

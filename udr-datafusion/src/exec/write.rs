@@ -30,6 +30,7 @@ use udr_core::snapshot::TableSnapshot;
 use udr_core::{Error, Result};
 
 use super::properties;
+use crate::constraint::{Given, RowRules};
 use crate::error::to_datafusion;
 use crate::session::UdrSession;
 
@@ -39,19 +40,39 @@ pub(crate) struct FileSpec {
     pub(crate) session: Arc<UdrSession>,
     pub(crate) table: TableSnapshot,
     pub(crate) epoch: Epoch,
+    /// What every row must be.
+    pub(crate) rules: Arc<RowRules>,
 }
 
 impl FileSpec {
+    /// # Errors
+    ///
+    /// `Unsupported` if a rule of the table cannot be understood here.
+    pub(crate) fn new(
+        session: &Arc<UdrSession>,
+        table: TableSnapshot,
+        epoch: Epoch,
+        given: Given,
+    ) -> Result<Self> {
+        Ok(Self {
+            session: Arc::clone(session),
+            rules: Arc::new(RowRules::new(session, &table, given)?),
+            table,
+            epoch,
+        })
+    }
+
     fn writer(&self) -> Result<TableWriter> {
         let repository = self.session.repository();
-        TableWriter::new(
+        let writer = TableWriter::new(
             repository.store(),
             repository.env(),
             self.table.id(),
             self.epoch,
             self.table.schema(),
             *self.session.write_options(),
-        )
+        )?;
+        Ok(writer.with_bloom_filters(&self.table.key_columns()))
     }
 }
 
@@ -145,7 +166,12 @@ impl DisplayAs for UdrWriteExec {
     fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match t {
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
-                write!(f, "UdrWriteExec: table={}", self.spec.table.path())
+                write!(f, "UdrWriteExec: table={}", self.spec.table.path())?;
+                let rules = self.spec.rules.names();
+                if rules.is_empty() {
+                    return Ok(());
+                }
+                write!(f, ", rules=[{}]", rules.join(", "))
             }
             DisplayFormatType::TreeRender => write!(f, "table={}", self.spec.table.path()),
         }
@@ -234,7 +260,7 @@ impl Writing {
         let mut writer = self.spec.writer().map_err(to_datafusion)?;
         let mut done = Vec::new();
         while let Some(batch) = input.next().await {
-            let batch = batch?;
+            let batch = self.spec.rules.apply(&batch?).map_err(to_datafusion)?;
             writer.write(&batch).await.map_err(to_datafusion)?;
             self.baseline.record_output(batch.num_rows());
             match self.reservation.try_resize(writer.memory_bytes()) {
@@ -251,6 +277,8 @@ impl Writing {
         }
         done.extend(writer.finish().await.map_err(to_datafusion)?);
         self.reservation.free();
+        let rules = self.spec.rules.basis();
+        self.spec.session.remember_checked(&done, rules);
         self.files.add(done.len());
         for file in &done {
             self.bytes

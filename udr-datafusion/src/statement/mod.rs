@@ -5,6 +5,7 @@
 //! once; queries and INSERT are DataFusion's and happen when the frame is collected. Called by
 //! users, and by `functions` for those who have only plain SQL.
 
+mod alter_table;
 mod create_table;
 mod ddl;
 mod refs;
@@ -35,6 +36,8 @@ use crate::sql::parser::{ParseOptions, parse};
 use crate::sql::stack::Depth;
 use crate::sql::version::Claim;
 use crate::sql::{constant, version};
+
+pub(crate) use self::target::path as relation_path;
 
 use self::ddl::Ddl;
 use self::target::Place;

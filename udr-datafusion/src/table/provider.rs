@@ -6,18 +6,21 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::common::{Constraint as EngineConstraint, Constraints, DFSchema, DFSchemaRef};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::dml::{InsertOp, MergeIntoClause};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use udr_core::format::Constraint;
 use udr_core::name::RelationPath;
 use udr_core::snapshot::{Relation, TableSnapshot};
 use udr_core::{Error, Result};
 
+use super::file_rows::Files;
 use super::predicate::TablePredicate;
 use super::scan;
 use crate::catalog::{Scope, ViewStep, views_unchanged};
+use crate::constraint::Given;
 use crate::error::to_datafusion;
 use crate::exec::{FileSpec, UdrStageExec};
 use crate::session::{Pinned, Rows, Source, StatementPin, UdrSession};
@@ -34,6 +37,8 @@ pub(crate) struct UdrTable {
     path: RelationPath,
     schema: SchemaRef,
     defaults: Arc<Defaults>,
+    /// The keys that the optimizer relies on.
+    keys: Option<Constraints>,
     pin: Option<Arc<StatementPin>>,
 }
 
@@ -49,6 +54,7 @@ impl UdrTable {
         table: &TableSnapshot,
     ) -> Result<Self> {
         let defaults = Arc::new(Defaults::new(&session, table)?);
+        let keys = scope.source.is_tip().then(|| keys(table)).flatten();
         Ok(Self {
             session,
             source: scope.source,
@@ -56,6 +62,7 @@ impl UdrTable {
             path: table.path().clone(),
             schema: table.arrow_schema(),
             defaults,
+            keys,
             pin: None,
         })
     }
@@ -80,7 +87,9 @@ impl UdrTable {
             // Says which name is near.
             None => pinned.snapshot.table(&self.path).await?,
         };
-        if table.arrow_schema() != self.schema {
+        // What the plan relies on must still hold: a prepared one can be older than a DROP.
+        let same_keys = self.keys.is_none() || self.keys == keys(&table);
+        if table.arrow_schema() != self.schema || !same_keys {
             return Err(self.changed());
         }
         Ok((pinned, table))
@@ -129,11 +138,7 @@ impl UdrTable {
             InsertOp::Append | InsertOp::Replace => Rows::Add,
         };
         let target = self.session.write_target(&pinned, rows).await?;
-        let spec = FileSpec {
-            session: Arc::clone(&self.session),
-            table,
-            epoch: target.epoch(),
-        };
+        let spec = FileSpec::new(&self.session, table, target.epoch(), Given::Refused)?;
         Ok(UdrStageExec::plan(input, spec, op, target))
     }
 
@@ -148,6 +153,28 @@ impl UdrTable {
                 .with_hint("INSERT OVERWRITE … SELECT … replaces a table's rows by those that a query keeps"),
         ))
     }
+}
+
+/// The keys of a table, as the optimizer knows them: they hold in every state that a transaction
+/// or a branch has.
+fn keys(table: &TableSnapshot) -> Option<Constraints> {
+    let fields = table.schema().fields();
+    let place = |id| fields.iter().position(|field| field.id == id);
+    let keys = table.constraints().iter().filter_map(|constraint| {
+        let Constraint::Unique {
+            columns, primary, ..
+        } = constraint
+        else {
+            return None;
+        };
+        let places = columns.iter().map(|id| place(*id)).collect::<Option<_>>()?;
+        Some(match primary {
+            true => EngineConstraint::PrimaryKey(places),
+            false => EngineConstraint::Unique(places),
+        })
+    });
+    let keys = keys.collect::<Vec<_>>();
+    (!keys.is_empty()).then(|| Constraints::new_unverified(keys))
 }
 
 /// The defaults of a table's columns.
@@ -199,6 +226,10 @@ impl TableProvider for UdrTable {
         TableType::Base
     }
 
+    fn constraints(&self) -> Option<&Constraints> {
+        self.keys.as_ref()
+    }
+
     fn get_column_default(&self, column: &str) -> Option<&Expr> {
         self.defaults.by_column.get(column)
     }
@@ -226,6 +257,7 @@ impl TableProvider for UdrTable {
             projection,
             // Files are left out for a limit only if every row counts.
             limit: limit.filter(|_| filters.is_empty()),
+            files: &Files::All,
         };
         scan.plan(state, predicate.as_ref()).await
     }

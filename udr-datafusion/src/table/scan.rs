@@ -17,6 +17,7 @@ use udr_core::Result;
 use udr_core::format::DataFile;
 use udr_core::snapshot::{Prune, TableSnapshot};
 
+use super::file_rows::Files;
 use super::predicate::TablePredicate;
 use super::reader::DataFileReaderFactory;
 use super::statistics::{FILES_MAX, of_files, statistics};
@@ -30,6 +31,8 @@ pub(super) struct Scan<'a> {
     pub(super) projection: Option<&'a Vec<usize>>,
     /// How many rows are enough, if any will do.
     pub(super) limit: Option<usize>,
+    /// Which of its files are read.
+    pub(super) files: &'a Files,
 }
 
 impl Scan<'_> {
@@ -41,7 +44,8 @@ impl Scan<'_> {
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let schema = self.table.arrow_schema();
         let plan = self.table.plan(predicate.map(|p| p as &dyn Prune)).await;
-        let plan = plan.map_err(to_datafusion)?;
+        let mut plan = plan.map_err(to_datafusion)?;
+        plan.files.retain(|file| self.files.keeps(file));
         let whole = plan.files.len() as u64 == plan.files_total;
         let files = enough(plan.files, self.limit);
         if files.is_empty() {
