@@ -126,6 +126,13 @@ impl Schema {
         schema
     }
 
+    /// The same columns, each allowing NULL if it does not here.
+    pub(crate) fn opposite(&self) -> Self {
+        let mut schema = self.clone();
+        schema.fields.iter_mut().for_each(|f| f.nullable = !f.nullable);
+        schema
+    }
+
     /// The columns, in order.
     pub fn fields(&self) -> &[Field] {
         &self.fields
