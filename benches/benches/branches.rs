@@ -21,7 +21,7 @@ use futures::TryStreamExt as _;
 use tokio::runtime::Runtime;
 use udr_benches::{Round, files, quiesce, scratch, time, write_durably};
 use udr_core::Repository;
-use udr_core::data::{TableWriter, WriteOptions, read_batches};
+use udr_core::data::{TableWriter, WriteOptions};
 use udr_core::env::Env;
 use udr_core::format::{Bound, ColumnStats, DataFile, ObjectRef, Schema, Value};
 use udr_core::id::{Digest, Epoch};
@@ -96,6 +96,8 @@ fn entry(env: &Env, schema: &Schema, n: i64) -> DataFile {
         rows: 1_000,
         columns: BTreeMap::from([(schema.fields()[0].id, stats)]),
         added_at: 0,
+        deletes: None,
+        carries_identity: false,
     }
 }
 
@@ -188,8 +190,8 @@ async fn read_cold(folder: &Path, revision: &Revision) -> usize {
     let table = snapshot.unwrap().table(&path()).await.unwrap();
     let mut rows = 0;
     for file in table.plan(None).await.unwrap().files {
-        let read = read_batches(table.store(), table.id(), &file, table.schema());
-        let batches = read.await.unwrap().try_collect::<Vec<_>>().await.unwrap();
+        let read = table.read(&file).await.unwrap();
+        let batches = read.try_collect::<Vec<_>>().await.unwrap();
         rows += batches.iter().map(RecordBatch::num_rows).sum::<usize>();
     }
     rows

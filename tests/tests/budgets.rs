@@ -101,7 +101,7 @@ async fn a_cold_point_query_lists_nothing() {
                 .await
                 .unwrap(),
         };
-        let found = rows(&repository, &snapshot, &path("t")).await.unwrap();
+        let found = rows(&snapshot, &path("t")).await.unwrap();
         assert!(!found.is_empty());
         let calls = counting.take();
         assert_eq!(lists(&calls), 0, "{query}:\n{calls}");

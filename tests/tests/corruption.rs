@@ -72,7 +72,7 @@ async fn read_all(store: Arc<InMemory>) -> Result<Repository> {
             let state = repository.resolve(&branch.name, &revision).await?;
             for namespace in state.namespaces().await? {
                 for (name, _) in state.relations(&namespace).await? {
-                    rows(&repository, &state, &path(name.as_str())).await?;
+                    rows(&state, &path(name.as_str())).await?;
                 }
             }
         }

@@ -16,7 +16,6 @@ use arrow::datatypes::{DataType, Field, Int32Type, Schema as ArrowSchema, TimeUn
 use arrow::record_batch::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt as _;
-use udr_core::data::read_batches;
 use udr_core::env::Env;
 use udr_core::format::{
     Commit, KeyPage, NamespacePage, RefRecord, RepositoryFile, Root, Schema, Stored, TableState,
@@ -263,16 +262,13 @@ async fn version_1_shows_what_was_written() {
     assert_eq!(names(repository.tags().await.unwrap()), ["v1.0 7"]);
     let main = RefName::main();
     let head = repository.head(&main).await.unwrap();
-    let numbers = rows(&repository, &head, &path("numbers")).await.unwrap();
+    let numbers = rows(&head, &path("numbers")).await.unwrap();
     assert_eq!(numbers, fixtures::multiset((1000..1003).map(row)));
     for version in 2..=7 {
         let revision = Revision::at_version(Version(version));
         let then = repository.resolve(&main, &revision).await.unwrap();
         let expected = fixtures::multiset((0..10 * (i64::try_from(version).unwrap() - 1)).map(row));
-        assert_eq!(
-            rows(&repository, &then, &path("numbers")).await.unwrap(),
-            expected
-        );
+        assert_eq!(rows(&then, &path("numbers")).await.unwrap(), expected);
     }
     assert_eq!(
         head.relations(&NamespaceName::public())
@@ -318,9 +314,7 @@ async fn version_1_keeps_types_values_and_what_was_said_of_commits() {
     );
     let mut found = Vec::new();
     for file in table.plan(None).await.unwrap().files {
-        let stream = read_batches(repository.store(), table.id(), &file, table.schema())
-            .await
-            .unwrap();
+        let stream = table.read(&file).await.unwrap();
         found.extend(stream.try_collect::<Vec<RecordBatch>>().await.unwrap());
     }
     let plain = |batches: &[RecordBatch]| {

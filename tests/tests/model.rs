@@ -395,7 +395,7 @@ fn refusal(error: &Error) -> Refusal {
 }
 
 /// A state has exactly the tables and rows that the model says.
-async fn same(repository: &Repository, snapshot: &Snapshot, expected: &Catalog, what: &str) {
+async fn same(snapshot: &Snapshot, expected: &Catalog, what: &str) {
     let expected = expected.tables();
     let relations = snapshot.relations(&NamespaceName::public()).await.unwrap();
     let names: Vec<_> = relations.iter().map(|(name, _)| name.as_str()).collect();
@@ -405,7 +405,7 @@ async fn same(repository: &Repository, snapshot: &Snapshot, expected: &Catalog, 
         "tables of {what}"
     );
     for (name, rows_expected) in expected {
-        let found: Rows = rows(repository, snapshot, &path(name)).await.unwrap();
+        let found: Rows = rows(snapshot, &path(name)).await.unwrap();
         assert_eq!(&found, rows_expected, "rows of {name} in {what}");
         let table = snapshot.table(&path(name)).await.unwrap();
         assert_eq!(
@@ -459,19 +459,13 @@ impl StateMachineTest for Repositories {
             for (session, transaction) in &real.transactions {
                 let staged = expected.model.staged(*session).unwrap();
                 let what = format!("the transaction of session {session}");
-                same(&real.repository, &transaction.snapshot(), staged, &what).await;
+                same(&transaction.snapshot(), staged, &what).await;
             }
             for (name, log) in expected.model.branches() {
                 let head = real.repository.head(&named(name)).await.unwrap();
                 let (version, catalog) = log.last_key_value().unwrap();
                 assert_eq!(head.version(), Some(Version(*version)), "{name}");
-                same(
-                    &real.repository,
-                    &head,
-                    catalog,
-                    &format!("the head of {name}"),
-                )
-                .await;
+                same(&head, catalog, &format!("the head of {name}")).await;
             }
         });
     }
@@ -495,19 +489,13 @@ impl StateMachineTest for Repositories {
                 for (version, catalog) in log {
                     let revision = Revision::at_version(Version(version));
                     let found = repository.resolve(&named(name), &revision).await.unwrap();
-                    same(
-                        &repository,
-                        &found,
-                        catalog,
-                        &format!("{name} at version {version}"),
-                    )
-                    .await;
+                    same(&found, catalog, &format!("{name} at version {version}")).await;
                 }
             }
             for (name, catalog) in tags {
                 let revision = Revision::of_ref(named(name));
                 let found = repository.resolve(&named("main"), &revision).await.unwrap();
-                same(&repository, &found, catalog, &format!("tag {name}")).await;
+                same(&found, catalog, &format!("tag {name}")).await;
             }
             check(&repository).await;
         });

@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt as _;
 use object_store::ObjectStore;
 use udr_core::Repository;
-use udr_core::data::{TableWriter, WriteOptions, read_batches};
+use udr_core::data::{TableWriter, WriteOptions};
 use udr_core::env::Env;
 use udr_core::format::{DataFile, Schema};
 use udr_core::maintenance::FsckOptions;
@@ -150,15 +150,11 @@ pub(crate) fn committed(outcome: Result<CommitOutcome>) -> Result<Committed> {
 }
 
 /// All rows of a table of the fixtures' schema at a state.
-pub(crate) async fn rows(
-    repository: &Repository,
-    snapshot: &Snapshot,
-    table: &RelationPath,
-) -> Result<Rows> {
+pub(crate) async fn rows(snapshot: &Snapshot, table: &RelationPath) -> Result<Rows> {
     let table = snapshot.table(table).await?;
     let mut batches: Vec<RecordBatch> = Vec::new();
     for file in table.plan(None).await?.files {
-        let stream = read_batches(repository.store(), table.id(), &file, table.schema()).await?;
+        let stream = table.read(&file).await?;
         batches.extend(stream.try_collect::<Vec<_>>().await?);
     }
     fixtures::rows(&batches).map_err(|e| Error::internal("not a fixture table").with_source(e))
@@ -170,7 +166,7 @@ pub(crate) async fn head_rows(
     branch: &RefName,
     table: &str,
 ) -> Result<Rows> {
-    rows(repository, &repository.head(branch).await?, &path(table)).await
+    rows(&repository.head(branch).await?, &path(table)).await
 }
 
 /// Everything stored is there and undamaged.

@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod row_changes;
 mod transactions;
 
 /// A file that is not a module here would never run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use futures::TryStreamExt as _;
-use udr_core::data::{TableWriter, WriteOptions, read_batches};
+use udr_core::data::{TableWriter, WriteOptions};
 use udr_core::env::Env;
 use udr_core::format::{DataFile, Schema, View};
 use udr_core::id::Version;
@@ -78,9 +78,7 @@ async fn ids(snapshot: &Snapshot, table: &RelationPath) -> Vec<i64> {
     let table = snapshot.table(table).await.unwrap();
     let mut found = Vec::new();
     for file in table.plan(None).await.unwrap().files {
-        let batches = read_batches(table.store(), table.id(), &file, table.schema())
-            .await
-            .unwrap();
+        let batches = table.read(&file).await.unwrap();
         for batch in batches.try_collect::<Vec<_>>().await.unwrap() {
             let column = batch
                 .column(0)
@@ -493,7 +491,7 @@ async fn many_commits_and_many_tables_stay_in_short_trees() {
     assert!(manifests.len() <= 16, "{} manifests", manifests.len());
     let plan = table.plan(None).await.unwrap();
     assert!(
-        plan.files.is_sorted_by_key(|file| file.added_at),
+        plan.files.is_sorted_by_key(|task| task.file.added_at),
         "files are in order of addition"
     );
     let mut txn = repository.begin(&RefName::main()).await.unwrap();

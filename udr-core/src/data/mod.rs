@@ -5,14 +5,21 @@
 //! a file. Called by the engine's write and scan nodes, and by `fsck`.
 
 mod batch;
+mod deletion_vector;
 mod footer;
+mod live;
 mod reader;
+mod row_identity;
 mod stats;
 mod verify;
 mod writer;
 
+pub use deletion_vector::DeletionVector;
 pub use footer::FooterCache;
+pub(crate) use live::{RewriteTarget, read_identities, rewrite_file};
+pub use live::{read_live_batches, read_rows};
 pub use reader::{DataFileReader, read_batches};
+pub use row_identity::{RowId, RowIdentity, identity_fields, replacing};
 pub use verify::{verify_data_file, verify_footer};
 pub use writer::{TableWriter, WriteOptions};
 

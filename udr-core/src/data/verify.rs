@@ -13,6 +13,7 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::Type as ParquetType;
 
 use super::footer::fetch_footer;
+use super::live::read_identities;
 use super::reader::read_batches;
 use super::stats::{NanColumns, file_stats, has_nan};
 use crate::error::{Error, Result};
@@ -35,7 +36,9 @@ pub async fn verify_footer(
     schema: &Schema,
 ) -> Result<()> {
     let footer = fetch_footer(store, table, file).await?;
-    check_columns(footer.file_metadata().schema_descr().root_schema(), schema)
+    let columns = footer.file_metadata().schema_descr().root_schema();
+    check_columns(columns, schema)
+        .and_then(|()| check_identity(columns, file.carries_identity))
         .and_then(|()| compare_recorded(&footer, file, schema))
         .map_err(|e| e.with("data_file", file.object.digest))
 }
@@ -113,7 +116,42 @@ pub async fn verify_data_file(
     }
     found
         .compare(file, schema)
-        .map_err(|e| e.with("data_file", file.object.digest))
+        .map_err(|e| e.with("data_file", file.object.digest))?;
+    verify_identities(store, table, file).await
+}
+
+/// Reads the identity of every row of a data file, and checks that it can be one.
+async fn verify_identities(store: &Store, table: TableId, file: &DataFile) -> Result<()> {
+    if !file.carries_identity {
+        return Ok(());
+    }
+    let mut batches = read_identities(store, table, file).await?;
+    while let Some(batch) = batches.try_next().await? {
+        for row in 0..batch.len() {
+            let origin = batch.origin(row);
+            origin.map_err(|e| e.with("data_file", file.object.digest))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a file has all columns of identity, of their types, or none, as its entry says.
+fn check_identity(file: &ParquetType, carries: bool) -> Result<()> {
+    let wrong = || Error::corrupt("a data file has other columns of identity than its entry says");
+    let identity = Schema::identity_only();
+    check_columns(file, &identity)?;
+    let has = |id: FieldId| {
+        file.get_fields().iter().any(|column| {
+            let info = column.get_basic_info();
+            info.has_id() && info.id() == id.0
+        })
+    };
+    let found = identity.fields().iter().map(|field| has(field.id));
+    match found.collect::<Vec<_>>().as_slice() {
+        [true, true, true] if carries => Ok(()),
+        [false, false, false] if !carries => Ok(()),
+        _ => Err(wrong()),
+    }
 }
 
 /// Checks that every column of the file has an id of its own, and that those of the schema have

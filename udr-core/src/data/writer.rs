@@ -17,6 +17,7 @@ use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use tokio::task::JoinSet;
 
 use super::batch::conform;
+use super::row_identity::RowIdentity;
 use super::stats::{NanColumns, file_stats};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -44,6 +45,8 @@ pub struct WriteOptions {
     pub row_group_rows: usize,
     /// The zstd level, 1 to 22.
     pub compression_level: i32,
+    /// Whether the rows come with their identity.
+    pub identity: RowIdentity,
 }
 
 impl Default for WriteOptions {
@@ -52,6 +55,7 @@ impl Default for WriteOptions {
             target_bytes: 128 * 1_024 * 1_024,
             row_group_rows: 1_024 * 1_024,
             compression_level: 3,
+            identity: RowIdentity::Own,
         }
     }
 }
@@ -84,6 +88,7 @@ pub struct TableWriter {
 /// What all files of one writer share.
 struct Layout {
     schema: Schema,
+    identity: RowIdentity,
     arrow: SchemaRef,
     parquet: SchemaDescriptor,
     properties: WriterProperties,
@@ -126,7 +131,7 @@ impl TableWriter {
         self
     }
 
-    /// Adds rows; columns are taken by position.
+    /// Adds rows; columns are taken by position, those of the identity last.
     ///
     /// # Errors
     ///
@@ -218,6 +223,7 @@ impl TableWriter {
             self.settle(stored)?;
         }
         let (place, id, store) = (self.begun, self.env.file_id(), self.store.clone());
+        let carries_identity = self.layout.identity == RowIdentity::Carried;
         self.begun += 1;
         self.storing.spawn(async move {
             let object = store.put_data_file(finished.staged).await?;
@@ -229,6 +235,8 @@ impl TableWriter {
                 rows: finished.rows,
                 columns: finished.columns,
                 added_at: 0,
+                deletes: None,
+                carries_identity,
             };
             check_length(&object, finished.bytes)?;
             Ok((place, file))
@@ -287,7 +295,10 @@ impl Layout {
             ));
         }
         schema.fields().iter().try_for_each(refuse_empty_types)?;
-        let arrow = schema.to_arrow();
+        let arrow = match options.identity {
+            RowIdentity::Own => schema.to_arrow(),
+            RowIdentity::Carried => schema.with_identity().to_arrow(),
+        };
         let parquet = ArrowSchemaConverter::new().convert(&arrow).map_err(|e| {
             Error::unsupported("the columns cannot be stored as Parquet").with_source(e)
         })?;
@@ -304,6 +315,7 @@ impl Layout {
             .build();
         Ok(Self {
             schema: schema.clone(),
+            identity: options.identity,
             arrow,
             parquet,
             properties,

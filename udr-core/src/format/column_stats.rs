@@ -98,3 +98,38 @@ pub fn merge_column_stats<'a>(
     }
     merged
 }
+
+/// What still holds of the columns of `rows` rows once `deleted` of them are gone.
+///
+/// Bounds hold, but no row need have the value any more. A null count holds if it says that no row
+/// is NULL, or every one.
+pub fn live_column_stats(
+    rows: u64,
+    deleted: u64,
+    columns: &BTreeMap<FieldId, ColumnStats>,
+) -> BTreeMap<FieldId, ColumnStats> {
+    if deleted == 0 {
+        return columns.clone();
+    }
+    let inexact = |bound: &Option<Bound>| {
+        bound.clone().map(|bound| Bound {
+            exact: false,
+            ..bound
+        })
+    };
+    columns
+        .iter()
+        .map(|(id, stats)| {
+            let live = ColumnStats {
+                lower: inexact(&stats.lower),
+                upper: inexact(&stats.upper),
+                null_count: match stats.null_count {
+                    Some(0) => Some(0),
+                    Some(nulls) if nulls == rows => rows.checked_sub(deleted),
+                    _ => None,
+                },
+            };
+            (*id, live)
+        })
+        .collect()
+}

@@ -97,6 +97,14 @@ pub enum TableOperation {
     Append,
     /// All rows were replaced.
     Overwrite,
+    /// All rows were removed.
+    Truncate,
+    /// Rows were deleted.
+    Delete,
+    /// Rows were changed.
+    Update,
+    /// Rows were changed, deleted and added as another table said.
+    Merge,
     /// It got another name.
     Rename,
     /// Its definition changed, but for what every row has to be.
@@ -114,6 +122,10 @@ impl TableOperation {
             Self::Create => "CREATE TABLE",
             Self::Append => "INSERT",
             Self::Overwrite => "INSERT OVERWRITE",
+            Self::Truncate => "TRUNCATE",
+            Self::Delete => "DELETE",
+            Self::Update => "UPDATE",
+            Self::Merge => "MERGE",
             Self::Rename => "RENAME TABLE",
             Self::Alter | Self::Constrain => "ALTER TABLE",
             Self::Drop => "DROP TABLE",

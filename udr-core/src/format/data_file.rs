@@ -26,9 +26,35 @@ pub struct DataFile {
     pub columns: BTreeMap<FieldId, ColumnStats>,
     /// The sequence of the commit that added it; 0 while it is staged.
     pub added_at: u64,
+    /// The rows of it that are deleted; none if all are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletes: Option<DeletionVectorRef>,
+    /// Whether it has the columns that say where its rows were first written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub carries_identity: bool,
+}
+
+/// Names the deletion vector of a data file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeletionVectorRef {
+    /// The vector.
+    pub object: ObjectRef,
+    /// How many rows are deleted: at least one, and not all of the file's (invariant 6).
+    pub rows: u64,
 }
 
 impl DataFile {
+    /// How many of its rows are deleted.
+    pub fn deleted_rows(&self) -> u64 {
+        self.deletes.map_or(0, |deletes| deletes.rows)
+    }
+
+    /// How many of its rows are not deleted.
+    pub fn live_rows(&self) -> u64 {
+        self.rows.saturating_sub(self.deleted_rows())
+    }
+
     /// Checks what can be checked without reading the file.
     ///
     /// # Errors
@@ -42,6 +68,11 @@ impl DataFile {
         }
         if u64::from(self.footer_bytes) > self.object.bytes || self.footer_bytes < 12 {
             return refuse("the footer of a data file is too short or longer than the file");
+        }
+        if let Some(deletes) = &self.deletes
+            && (deletes.rows == 0 || deletes.rows >= self.rows)
+        {
+            return refuse("a deletion vector has no rows of its file, or all of them");
         }
         for stats in self.columns.values() {
             if stats.null_count.is_some_and(|nulls| nulls > self.rows) {

@@ -7,6 +7,7 @@
 //! where no entry has it.
 
 mod columns;
+mod optional;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,8 +51,61 @@ pub struct ManifestRef {
     pub rows: u64,
     /// Their bytes.
     pub data_bytes: u64,
+    /// How many of the rows are deleted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deleted: u64,
+    /// When the data files below were added; `None` if that is not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_at: Option<AddedRange>,
     /// Statistics over them.
     pub columns: BTreeMap<FieldId, ColumnStats>,
+}
+
+/// The sequences of the commits that added data files: the first and the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddedRange {
+    /// The least.
+    pub first: u64,
+    /// The greatest.
+    pub last: u64,
+}
+
+impl AddedRange {
+    /// The range of `values`; `None` if there are none.
+    fn of(values: impl Iterator<Item = u64>) -> Option<Self> {
+        values.fold(None, |range, v| {
+            let Self { first, last } = range.unwrap_or(Self { first: v, last: v });
+            Some(Self {
+                first: first.min(v),
+                last: last.max(v),
+            })
+        })
+    }
+
+    /// The range of all of `parts`; `None` if one is not known.
+    fn over(parts: impl Iterator<Item = Option<Self>>) -> Option<Self> {
+        let parts = parts.collect::<Option<Vec<_>>>()?;
+        Self::of(parts.iter().flat_map(|part| [part.first, part.last]))
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// What the entries of a manifest add up to.
+struct Totals {
+    entries: usize,
+    files: u64,
+    rows: u64,
+    data_bytes: u64,
+    deleted: u64,
+    added_at: Option<AddedRange>,
 }
 
 /// A decoded manifest.
@@ -148,21 +202,20 @@ impl ManifestRef {
         bytes: &[u8],
         epoch: Epoch,
         level: u8,
-        entries: usize,
-        totals: (u64, u64, u64),
+        totals: &Totals,
         columns: BTreeMap<FieldId, ColumnStats>,
     ) -> Result<Self> {
-        let (files, rows, data_bytes) = totals;
-        let entries = u32::try_from(entries)
+        let entries = u32::try_from(totals.entries)
             .map_err(|e| Error::internal("a manifest has too many entries").with_source(e))?;
-        let object = ObjectRef::of(epoch, bytes);
         Ok(Self {
-            object,
+            object: ObjectRef::of(epoch, bytes),
             level,
             entries,
-            files,
-            rows,
-            data_bytes,
+            files: totals.files,
+            rows: totals.rows,
+            data_bytes: totals.data_bytes,
+            deleted: totals.deleted,
+            added_at: totals.added_at,
             columns,
         })
     }
@@ -207,18 +260,19 @@ impl Manifest {
         ));
         columns.push(("rows", uint64(files.iter().map(|f| f.rows))));
         columns.push(("added_at", uint64(files.iter().map(|f| f.added_at))));
+        columns.extend(optional::of_files(files)?);
         let stats = files.iter().map(|f| &f.columns).collect::<Vec<_>>();
         let bytes = write(schema, 0, columns, &stats)?;
         let merged = merge_column_stats(files.iter().map(|f| (f.rows, &f.columns)));
-        let totals = (
-            files.len() as u64,
-            files.iter().map(|f| f.rows).sum(),
-            files.iter().map(|f| f.object.bytes).sum(),
-        );
-        Ok((
-            ManifestRef::of(&bytes, epoch, 0, files.len(), totals, merged)?,
-            bytes,
-        ))
+        let totals = Totals {
+            entries: files.len(),
+            files: files.len() as u64,
+            rows: files.iter().map(|f| f.rows).sum(),
+            data_bytes: files.iter().map(|f| f.object.bytes).sum(),
+            deleted: files.iter().map(|f| f.deleted_rows()).sum(),
+            added_at: AddedRange::of(files.iter().map(|f| f.added_at)),
+        };
+        Ok((ManifestRef::of(&bytes, epoch, 0, &totals, merged)?, bytes))
     }
 
     /// Encodes an inner manifest over `children`, which are of one level and not empty.
@@ -241,16 +295,20 @@ impl Manifest {
         columns.push(("files", uint64(children.iter().map(|c| c.files))));
         columns.push(("rows", uint64(children.iter().map(|c| c.rows))));
         columns.push(("data_bytes", uint64(children.iter().map(|c| c.data_bytes))));
+        columns.extend(optional::of_manifests(children));
         let stats = children.iter().map(|c| &c.columns).collect::<Vec<_>>();
         let bytes = write(schema, level, columns, &stats)?;
         let merged = merge_column_stats(children.iter().map(|c| (c.rows, &c.columns)));
-        let totals = (
-            children.iter().map(|c| c.files).sum(),
-            children.iter().map(|c| c.rows).sum(),
-            children.iter().map(|c| c.data_bytes).sum(),
-        );
+        let totals = Totals {
+            entries: children.len(),
+            files: children.iter().map(|c| c.files).sum(),
+            rows: children.iter().map(|c| c.rows).sum(),
+            data_bytes: children.iter().map(|c| c.data_bytes).sum(),
+            deleted: children.iter().map(|c| c.deleted).sum(),
+            added_at: AddedRange::over(children.iter().map(|c| c.added_at)),
+        };
         Ok((
-            ManifestRef::of(&bytes, epoch, level, children.len(), totals, merged)?,
+            ManifestRef::of(&bytes, epoch, level, &totals, merged)?,
             bytes,
         ))
     }
@@ -338,6 +396,7 @@ impl Manifest {
         let (ids, footers) = (self.fixed("file_id")?, self.fixed("footer_digest")?);
         let footer_bytes = self.uint32("footer_bytes")?;
         let (counts, added_at) = (self.uint64("rows")?, self.uint64("added_at")?);
+        let optional = optional::FileColumns::new(self)?;
         let stats = StatColumns::new(&self.batch);
         rows.into_iter()
             .map(|row| {
@@ -349,11 +408,42 @@ impl Manifest {
                     rows: counts.value(row),
                     columns: stats.row(row, None),
                     added_at: added_at.value(row),
+                    deletes: optional.deletes(row)?,
+                    carries_identity: optional.carries_identity(row),
                 };
                 file.validate()?;
                 Ok(file)
             })
             .collect()
+    }
+
+    /// The rows of a leaf that are the entries of `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if an entry cannot be read.
+    pub(crate) fn find(&self, wanted: impl Fn(&FileId) -> bool) -> Result<Vec<usize>> {
+        let ids = self.fixed("file_id")?;
+        let mut found = Vec::new();
+        for row in 0..self.len() {
+            let id = Uuid::from_slice(ids.value(row)).map_err(wrong_size)?;
+            if wanted(&FileId::from_uuid(id)) {
+                found.push(row);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The rows of a leaf whose files were added by commits after `sequence`.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if an entry cannot be read.
+    pub(crate) fn added_after(&self, sequence: u64) -> Result<Vec<usize>> {
+        let added_at = self.uint64("added_at")?;
+        Ok((0..self.len())
+            .filter(|row| added_at.value(*row) > sequence)
+            .collect())
     }
 
     /// The manifests in the given rows of an inner manifest.
@@ -366,6 +456,7 @@ impl Manifest {
         let entries = self.uint32("entries")?;
         let (files, counts) = (self.uint64("files")?, self.uint64("rows")?);
         let data_bytes = self.uint64("data_bytes")?;
+        let optional = optional::ManifestColumns::new(self)?;
         let stats = StatColumns::new(&self.batch);
         rows.into_iter()
             .map(|row| {
@@ -376,6 +467,8 @@ impl Manifest {
                     files: files.value(row),
                     rows: counts.value(row),
                     data_bytes: data_bytes.value(row),
+                    deleted: optional.deleted(row),
+                    added_at: optional.added_at(row),
                     columns: stats.row(row, None),
                 })
             })
@@ -395,9 +488,14 @@ impl Manifest {
         } else {
             (sum("files")?, sum("data_bytes")?)
         };
+        let added_at = optional::added_at(self)?;
         if sum("rows")? != Some(expected.rows)
             || files != Some(expected.files)
             || bytes != Some(expected.data_bytes)
+            || optional::deleted(self)? != Some(expected.deleted)
+            || expected
+                .added_at
+                .is_some_and(|range| added_at != Some(range))
         {
             return Err(
                 Error::corrupt("the rows of a manifest do not add up to its reference")
@@ -499,7 +597,8 @@ fn write(
     let mut fields = Vec::new();
     let mut arrays = Vec::new();
     for (name, array) in identity {
-        fields.push(ArrowField::new(name, array.data_type().clone(), false));
+        let nullable = optional::is_nullable(name);
+        fields.push(ArrowField::new(name, array.data_type().clone(), nullable));
         arrays.push(array);
     }
     for (name, array) in columns::build(schema, stats)? {

@@ -18,12 +18,12 @@ mod table_state;
 mod types;
 mod value;
 
-pub use column_stats::{Bound, ColumnStats, merge_column_stats};
+pub use column_stats::{Bound, ColumnStats, live_column_stats, merge_column_stats};
 pub use commit::{Change, Commit, CommitRef, RelationOperation, TableChange, TableOperation};
 pub use constraint::{Constraint, Reference};
-pub use data_file::DataFile;
+pub use data_file::{DataFile, DeletionVectorRef};
 pub use envelope::{Stored, decode, encode};
-pub use manifest::{Bounds, Containers, Manifest, ManifestRef};
+pub use manifest::{AddedRange, Bounds, Containers, Manifest, ManifestRef};
 pub use object_ref::ObjectRef;
 pub use ref_record::{BranchPoint, RecordKind, RefRecord};
 pub use repository_file::RepositoryFile;
@@ -31,6 +31,7 @@ pub use root::{
     Entry, KeyEntry, KeyLog, KeyPage, Namespace, NamespacePage, PageRef, Relations, Root, View,
 };
 pub use schema::{Field, Schema};
+pub(crate) use schema::{IDENTITY_LEN, identity_columns};
 pub use table_state::TableState;
 pub use types::Type;
 pub use value::Value;

@@ -20,6 +20,13 @@ const DEPTH_MAX: usize = 32;
 /// The most bytes a column name has.
 const NAME_BYTES_MAX: usize = 1_024;
 
+/// Names that begin so are the format's own.
+const RESERVED_PREFIX: &str = "_udr_";
+/// Field ids from here on are the format's own.
+const RESERVED_IDS: i32 = 2_147_483_001;
+/// How many columns carry the identity of rows.
+pub(crate) const IDENTITY_LEN: usize = 3;
+
 /// The columns of a table, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,7 +136,10 @@ impl Schema {
     /// The same columns, each allowing NULL if it does not here.
     pub(crate) fn opposite(&self) -> Self {
         let mut schema = self.clone();
-        schema.fields.iter_mut().for_each(|f| f.nullable = !f.nullable);
+        schema
+            .fields
+            .iter_mut()
+            .for_each(|f| f.nullable = !f.nullable);
         schema
     }
 
@@ -155,6 +165,22 @@ impl Schema {
         Arc::new(ArrowSchema::new(fields))
     }
 
+    /// The columns of data files that carry the identity of their rows: those of the table, then
+    /// three of the format's own.
+    pub(crate) fn with_identity(&self) -> Self {
+        let mut schema = self.clone();
+        schema.fields.extend(Self::identity_only().fields);
+        schema
+    }
+
+    /// The columns that carry the identity of rows, without those of a table.
+    pub(crate) fn identity_only() -> Self {
+        Self {
+            fields: identity_columns().into(),
+            last_field_id: FieldId(RESERVED_IDS + 2),
+        }
+    }
+
     /// Checks ids, names and depth.
     ///
     /// # Errors
@@ -170,6 +196,19 @@ impl Schema {
         if ids.len() > FIELDS_MAX {
             return Err(error("a table has more than 10,000 columns".to_owned()));
         }
+        if let Some(reserved) = self
+            .fields
+            .iter()
+            .find(|field| field.name.starts_with(RESERVED_PREFIX))
+        {
+            return Err(
+                error(format!("column names cannot begin with {RESERVED_PREFIX}"))
+                    .with("column", &reserved.name),
+            );
+        }
+        if self.last_field_id.0 >= RESERVED_IDS {
+            return Err(error("a field id is reserved".to_owned()));
+        }
         if ids.first().is_some_and(|id| id.0 < 1)
             || ids.last().is_some_and(|id| *id > self.last_field_id)
         {
@@ -177,6 +216,29 @@ impl Schema {
         }
         Ok(())
     }
+}
+
+/// Where a row was first written, and when it was last changed: the columns that a data file can
+/// have after those of its table. NULL stands for the row's own place and its file's `added_at`.
+pub(crate) fn identity_columns() -> [Field; IDENTITY_LEN] {
+    let columns = [
+        ("_udr_file_id", Type::FixedBinary(16)),
+        ("_udr_position", Type::Int64),
+        ("_udr_added_at", Type::Int64),
+    ];
+    let mut id = RESERVED_IDS;
+    columns.map(|(name, ty)| {
+        let field = Field {
+            id: FieldId(id),
+            name: name.to_owned(),
+            ty,
+            nullable: true,
+            default: None,
+            generated: None,
+        };
+        id += 1;
+        field
+    })
 }
 
 fn check_fields(

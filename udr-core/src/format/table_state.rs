@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ColumnStats, Constraint, ManifestRef, Schema, Stored, merge_column_stats};
+use super::{
+    ColumnStats, Constraint, ManifestRef, Schema, Stored, live_column_stats, merge_column_stats,
+};
 use crate::error::{Error, Result};
 use crate::id::{FieldId, TableId};
 
@@ -16,7 +18,7 @@ pub struct TableState {
     pub id: TableId,
     /// Its columns.
     pub schema: Schema,
-    /// Rows in all data files.
+    /// Rows in all data files that are not deleted.
     pub rows: u64,
     /// Bytes of all data files.
     pub bytes: u64,
@@ -50,9 +52,22 @@ impl TableState {
         }
     }
 
-    /// What is known of each column over all rows.
+    /// What is known of each column over all rows that are not deleted.
     pub fn column_stats(&self) -> BTreeMap<FieldId, ColumnStats> {
-        merge_column_stats(self.manifests.iter().map(|m| (m.rows, &m.columns)))
+        let parts = self
+            .manifests
+            .iter()
+            .map(|m| {
+                let live = m.rows.saturating_sub(m.deleted);
+                (live, live_column_stats(m.rows, m.deleted, &m.columns))
+            })
+            .collect::<Vec<_>>();
+        merge_column_stats(parts.iter().map(|(rows, columns)| (*rows, columns)))
+    }
+
+    /// Rows in all data files that are deleted.
+    pub fn deleted_rows(&self) -> u64 {
+        self.manifests.iter().map(|m| m.deleted).sum()
     }
 }
 
@@ -72,7 +87,10 @@ impl Stored for TableState {
                 .iter()
                 .try_fold(0u64, |total, m| total.checked_add(part(m)))
         };
-        if sum(|m| m.rows) != Some(self.rows)
+        if self.manifests.iter().any(|m| m.deleted > m.rows) {
+            return refuse("a manifest has more deleted rows than rows");
+        }
+        if sum(|m| m.rows - m.deleted) != Some(self.rows)
             || sum(|m| m.data_bytes) != Some(self.bytes)
             || sum(|m| m.files) != Some(self.files)
         {

@@ -111,6 +111,8 @@ fn file(n: u8) -> Arc<DataFile> {
         rows: 10,
         columns,
         added_at: 3,
+        deletes: None,
+        carries_identity: false,
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::data::DeletionVector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
     Change, Commit, CommitRef, Constraint, DataFile, Entry, KeyPage, Manifest, ManifestRef,
@@ -37,6 +38,8 @@ pub struct FsckReport {
     pub data_files: u64,
     /// Their bytes.
     pub data_bytes: u64,
+    /// Distinct deletion vectors that were read.
+    pub deletion_vectors: u64,
     /// What is wrong; empty if all is well.
     pub problems: Vec<Problem>,
 }
@@ -77,6 +80,7 @@ pub(crate) async fn fsck(context: &Context, options: FsckOptions) -> Result<Fsck
         report: FsckReport::default(),
         seen: BTreeSet::new(),
         files: BTreeSet::new(),
+        vectors: BTreeSet::new(),
         sequences: BTreeMap::new(),
         parents: BTreeMap::new(),
     };
@@ -96,6 +100,9 @@ struct Check<'a> {
     seen: BTreeSet<Digest>,
     /// Data files that were checked; equal files of two tables are two objects.
     files: BTreeSet<(TableId, Digest)>,
+    /// Deletion vectors that were checked, with what their entries say: rows deleted, rows of the
+    /// file.
+    vectors: BTreeSet<(TableId, Digest, u64, u64)>,
     /// The sequence of each commit, and its first parent.
     sequences: BTreeMap<Digest, Option<Digest>>,
     /// The tables that the foreign keys of each table state lead to.
@@ -365,10 +372,11 @@ impl Check<'_> {
         schema: &Schema,
         file: &DataFile,
     ) -> Result<()> {
+        let place = format!("{place}, data file {}", file.object.digest.short());
+        self.deletes(&place, table, file).await?;
         if !self.files.insert((table, file.object.digest)) {
             return Ok(());
         }
-        let place = format!("{place}, data file {}", file.object.digest.short());
         self.report.data_files += 1;
         self.report.data_bytes += file.object.bytes;
         let store = &self.context.store;
@@ -377,6 +385,27 @@ impl Check<'_> {
             FsckOptions::Data => crate::data::verify_data_file(store, table, file, schema).await,
         };
         self.found(5, &place, checked)?;
+        Ok(())
+    }
+
+    /// The deletion vector of a file refers to rows of it, as many as its entry says
+    /// (invariant 6).
+    async fn deletes(&mut self, place: &str, table: TableId, file: &DataFile) -> Result<()> {
+        let Some(reference) = &file.deletes else {
+            return Ok(());
+        };
+        let digest = reference.object.digest;
+        if !self
+            .vectors
+            .insert((table, digest, reference.rows, file.rows))
+        {
+            return Ok(());
+        }
+        self.report.deletion_vectors += 1;
+        let store = &self.context.store;
+        let read = DeletionVector::read(store, table, reference, file.rows).await;
+        let place = format!("{place}, deletion vector {}", digest.short());
+        self.found(6, &place, read)?;
         Ok(())
     }
 

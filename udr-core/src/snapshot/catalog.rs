@@ -46,6 +46,10 @@ impl Catalog {
         }
     }
 
+    pub(crate) fn loader(&self) -> &Loader {
+        &self.loader
+    }
+
     pub(crate) fn root(&self) -> &Arc<Root> {
         &self.root
     }

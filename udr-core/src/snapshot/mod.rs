@@ -5,7 +5,9 @@
 //! changes; reading it needs no lock and no listing.
 
 mod catalog;
+mod file_task;
 mod load;
+pub(crate) mod locate;
 pub(crate) mod overlay;
 mod prune;
 mod scan;
@@ -15,6 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use self::catalog::{Catalog, CatalogEntry};
+pub use self::file_task::FileTask;
 pub(crate) use self::load::Loader;
 pub use self::prune::Prune;
 pub use self::scan::ScanPlan;

@@ -1,12 +1,13 @@
 //! A transaction's staged changes, as they lie over the catalog of its base.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::data::DeletionVector;
 use crate::format::{
     Constraint, DataFile, ObjectRef, Reference, Schema, TableOperation, TableState, View,
 };
-use crate::id::TableId;
+use crate::id::{FieldId, FileId, TableId};
 use crate::name::{NamespaceName, RelationPath};
 
 /// What differs from the base; cloning costs what was staged.
@@ -43,6 +44,28 @@ pub(crate) struct StagedTable {
     pub(crate) overwritten: bool,
     /// The files added since, or since the overwrite.
     pub(crate) added: Vec<Arc<DataFile>>,
+    /// Rows deleted since, of files of the base and of those added.
+    pub(crate) deleted: BTreeMap<FileId, StagedDeletes>,
+    /// What was done to its rows.
+    pub(crate) operations: BTreeSet<TableOperation>,
+}
+
+/// Rows of one file that a transaction deletes.
+#[derive(Debug, Clone)]
+pub(crate) struct StagedDeletes {
+    /// The file's entry, below the transaction.
+    pub(crate) file: Arc<DataFile>,
+    /// The rows; none of them was deleted before.
+    pub(crate) rows: Arc<DeletionVector>,
+    /// Whether the file was added by the transaction.
+    pub(crate) staged: bool,
+}
+
+impl StagedDeletes {
+    /// Whether no row of the file is left.
+    pub(crate) fn all(&self) -> bool {
+        self.rows.len() >= self.file.live_rows()
+    }
 }
 
 /// A table as it is at the base.
@@ -74,6 +97,8 @@ impl StagedTable {
             }),
             overwritten: false,
             added: Vec::new(),
+            deleted: BTreeMap::new(),
+            operations: BTreeSet::new(),
         }
     }
 
@@ -87,6 +112,8 @@ impl StagedTable {
             base: None,
             overwritten: false,
             added: Vec::new(),
+            deleted: BTreeMap::new(),
+            operations: BTreeSet::new(),
         }
     }
 
@@ -100,16 +127,53 @@ impl StagedTable {
 
     /// Whether its rows or its definition are other than at the base.
     pub(crate) fn has_changes(&self) -> bool {
-        self.base.is_none() || self.overwritten || !self.added.is_empty() || self.altered.is_some()
+        self.base.is_none()
+            || self.overwritten
+            || !self.added.is_empty()
+            || !self.deleted.is_empty()
+            || self.altered.is_some()
     }
 
     /// Whether rows of the base are gone.
     pub(crate) fn removes_rows(&self) -> bool {
-        self.base.is_some() && self.overwritten
+        let deletes = || self.deleted.values().any(|deletes| !deletes.staged);
+        self.base.is_some() && (self.overwritten || deletes())
+    }
+
+    /// The columns of its keys.
+    pub(crate) fn key_columns(&self) -> BTreeSet<FieldId> {
+        let keys = self.constraints.iter();
+        keys.filter(|constraint| matches!(constraint, Constraint::Unique { .. }))
+            .flat_map(|constraint| constraint.columns().iter().copied())
+            .collect()
     }
 
     /// Whether a row has to be more than of the right types.
     pub(crate) fn is_constrained(&self) -> bool {
         !self.constraints.is_empty() || self.schema.fields().iter().any(|f| f.generated.is_some())
+    }
+
+    /// Replaces all rows by those of `files`.
+    pub(crate) fn replace(&mut self, files: &[Arc<DataFile>], operation: TableOperation) {
+        self.overwritten = self.base.is_some();
+        self.added = files.to_vec();
+        self.deleted.clear();
+        self.operations.clear();
+        if self.overwritten {
+            self.operations.insert(operation);
+        } else if !files.is_empty() {
+            self.operations.insert(TableOperation::Append);
+        }
+    }
+
+    /// How many rows of the base (false) or of added files (true) were deleted since.
+    pub(crate) fn deleted_rows(&self, staged: bool) -> u64 {
+        let of = self.deleted.values().filter(|d| d.staged == staged);
+        of.map(|deletes| deletes.rows.len()).sum()
+    }
+
+    /// The files of which no row is left since.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &StagedDeletes> {
+        self.deleted.values().filter(|deletes| deletes.all())
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::{Loader, Prune};
+use super::{FileTask, Loader, Prune};
 use crate::error::{Error, Result};
 use crate::format::{Containers, DataFile, ManifestRef, Schema};
 
@@ -15,24 +15,28 @@ const CONCURRENCY: usize = 16;
 #[derive(Debug, Clone, Default)]
 pub struct ScanPlan {
     /// The files.
-    pub files: Vec<Arc<DataFile>>,
+    pub files: Vec<FileTask>,
     /// How many files the table has.
     pub files_total: u64,
     /// How many manifests were read to find them.
     pub manifests_read: u64,
 }
 
+/// The files that a scan must read, without what a transaction staged.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) files: Vec<Arc<DataFile>>,
+    pub(super) manifests_read: u64,
+}
+
 /// Descends from `top` to the files that `prune` keeps.
-pub(super) async fn plan(
+pub(super) async fn find(
     loader: &Loader,
     schema: &Schema,
     top: &[ManifestRef],
     prune: Option<&dyn Prune>,
-) -> Result<ScanPlan> {
-    let mut plan = ScanPlan {
-        files_total: top.iter().map(|m| m.files).sum(),
-        ..ScanPlan::default()
-    };
+) -> Result<Found> {
+    let mut plan = Found::default();
     let mut manifests = keep_manifests(schema, top.to_vec(), prune)?;
     while manifests.iter().any(|m| m.level > 0) {
         let inner = manifests.iter().filter(|m| m.level > 0).count();

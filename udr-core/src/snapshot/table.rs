@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use futures::stream::BoxStream;
 
 use super::overlay::StagedTable;
 use super::scan::{self, ScanPlan};
-use super::{Loader, Prune};
+use super::{FileTask, Loader, Prune};
+use crate::data::read_live_batches;
 use crate::error::Result;
 use crate::format::{
-    ColumnStats, Constraint, DataFile, ManifestRef, Schema, TableState, merge_column_stats,
+    ColumnStats, Constraint, DataFile, ManifestRef, Schema, TableState, live_column_stats,
+    merge_column_stats,
 };
 use crate::id::{FieldId, TableId};
 use crate::name::RelationPath;
@@ -68,10 +72,7 @@ impl TableSnapshot {
 
     /// The columns of its keys: values of them are looked for one by one.
     pub fn key_columns(&self) -> BTreeSet<FieldId> {
-        let keys = self.constraints().iter();
-        keys.filter(|constraint| matches!(constraint, Constraint::Unique { .. }))
-            .flat_map(|constraint| constraint.columns().iter().copied())
-            .collect()
+        self.staged.key_columns()
     }
 
     /// The data files that a transaction added and that are not at its base.
@@ -107,7 +108,16 @@ impl TableSnapshot {
                 .map(|base| base.object.digest)
         };
         let added = |table: &Self| table.staged.added.iter().map(|f| f.id).collect::<Vec<_>>();
-        self.id == other.id && kept(self) == kept(other) && added(self) == added(other)
+        let deleted = |table: &Self| {
+            let files = table.staged.deleted.iter();
+            files
+                .map(|(file, deletes)| (*file, Arc::clone(&deletes.rows)))
+                .collect::<Vec<_>>()
+        };
+        self.id == other.id
+            && kept(self) == kept(other)
+            && added(self) == added(other)
+            && deleted(self) == deleted(other)
     }
 
     /// Its columns as engines see them.
@@ -122,30 +132,48 @@ impl TableSnapshot {
 
     /// The exact number of rows.
     pub fn rows(&self) -> u64 {
-        self.kept(|s| s.rows) + self.staged.added.iter().map(|f| f.rows).sum::<u64>()
+        let added = self.staged.added.iter().map(|f| f.live_rows()).sum::<u64>();
+        let deleted = self.staged.deleted.values().map(|d| d.rows.len());
+        (self.kept(|s| s.rows) + added).saturating_sub(deleted.sum())
     }
 
     /// Bytes of all data files.
     pub fn bytes(&self) -> u64 {
-        self.kept(|s| s.bytes)
-            + self
-                .staged
-                .added
-                .iter()
-                .map(|f| f.object.bytes)
-                .sum::<u64>()
+        let added = self.staged.added.iter().map(|f| f.object.bytes);
+        let gone = self.staged.gone().map(|d| d.file.object.bytes);
+        (self.kept(|s| s.bytes) + added.sum::<u64>()).saturating_sub(gone.sum())
     }
 
     /// How many data files there are.
     pub fn file_count(&self) -> u64 {
-        self.kept(|s| s.files) + self.staged.added.len() as u64
+        (self.kept(|s| s.files) + self.staged.added.len() as u64)
+            .saturating_sub(self.staged.gone().count() as u64)
+    }
+
+    /// Whether rows of its files are deleted, by published commits or by the transaction.
+    pub fn has_deletes(&self) -> bool {
+        self.kept(TableState::deleted_rows) > 0 || !self.staged.deleted.is_empty()
     }
 
     /// What is known of each column over all rows.
     pub fn column_stats(&self) -> BTreeMap<FieldId, ColumnStats> {
-        let kept = self.staged.kept().map(|s| (s.rows, s.column_stats()));
-        let kept = kept.iter().map(|(rows, columns)| (*rows, columns));
-        merge_column_stats(kept.chain(self.staged.added.iter().map(|f| (f.rows, &f.columns))))
+        let part = |rows: u64, deleted: u64, columns: &BTreeMap<FieldId, ColumnStats>| {
+            let live = rows.saturating_sub(deleted);
+            (live, live_column_stats(rows, deleted, columns))
+        };
+        let mut parts = Vec::with_capacity(self.staged.added.len() + 1);
+        if let Some(state) = self.staged.kept() {
+            // Which of its manifests has the file does not matter: no row need have a bound.
+            let deleted = self.staged.deleted_rows(false);
+            parts.push(part(state.rows, deleted, &state.column_stats()));
+        }
+        for file in &self.staged.added {
+            let deleted = self.staged.deleted.get(&file.id);
+            let deleted = deleted.map_or(0, |deletes| deletes.rows.len());
+            let deleted = deleted + file.deleted_rows();
+            parts.push(part(file.rows, deleted, &file.columns));
+        }
+        merge_column_stats(parts.iter().map(|(rows, columns)| (*rows, columns)))
     }
 
     /// The files that a scan must read: all, or those that `prune` keeps.
@@ -157,11 +185,37 @@ impl TableSnapshot {
     /// `Unavailable`, `Corrupt`.
     pub async fn plan(&self, prune: Option<&dyn Prune>) -> Result<ScanPlan> {
         let top = self.staged.kept().map_or(&[][..], |s| &s.manifests);
-        let mut plan = scan::plan(&self.loader, &self.schema, top, prune).await?;
-        plan.files_total += self.staged.added.len() as u64;
-        plan.files
-            .extend(scan::keep_files(&self.schema, &self.staged.added, prune)?);
-        Ok(plan)
+        let mut found = scan::find(&self.loader, &self.schema, top, prune).await?;
+        let added = scan::keep_files(&self.schema, &self.staged.added, prune)?;
+        found.files.extend(added);
+        Ok(ScanPlan {
+            files: found
+                .files
+                .into_iter()
+                .filter_map(|file| self.task(file))
+                .collect(),
+            files_total: self.file_count(),
+            manifests_read: found.manifests_read,
+        })
+    }
+
+    /// What is left of a file; `None` if nothing is.
+    fn task(&self, file: Arc<DataFile>) -> Option<FileTask> {
+        let Some(deletes) = self.staged.deleted.get(&file.id) else {
+            return Some(FileTask::new(file, None));
+        };
+        (!deletes.all()).then(|| FileTask::new(file, Some(Arc::clone(&deletes.rows))))
+    }
+
+    /// Reads the rows of a file of a plan that are not deleted, in order.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if the file or its deletion vector is missing or not what its entry says,
+    /// `Unavailable`; the same for every batch.
+    pub async fn read(&self, task: &FileTask) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let deleted = task.deleted(self.store(), self.id).await?;
+        read_live_batches(self.store(), self.id, &task.file, &self.schema, deleted).await
     }
 
     /// Every manifest of the table, each before those below it. Files that a transaction staged

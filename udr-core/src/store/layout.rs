@@ -88,6 +88,10 @@ impl Layout {
             .join(format!("{digest}.parquet"))
     }
 
+    pub(super) fn deletion_vector(&self, table: TableId, epoch: Epoch, digest: &Digest) -> Path {
+        self.data_folder(table, epoch).join(format!("{digest}.dv"))
+    }
+
     pub(super) fn refs(&self, kind: RefKind) -> Path {
         let folder = match kind {
             RefKind::Branch => "heads",

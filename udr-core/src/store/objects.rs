@@ -71,26 +71,69 @@ impl Store {
     /// `Corrupt`, naming the object, if it is missing or is not what `object` says; `Unavailable`.
     pub async fn get_object(&self, object: &ObjectRef) -> Result<Bytes> {
         let path = self.inner.layout.object(object.epoch, &object.digest);
+        self.get(&path, object).await
+    }
+
+    /// The bytes at `path` that `object` names, from memory or the store.
+    async fn get(&self, path: &Path, object: &ObjectRef) -> Result<Bytes> {
         if object.bytes > OBJECT_BYTES_MAX {
             return Err(corrupt(
                 "reference to a metadata object that is too large",
-                &path,
+                path,
                 object,
             ));
         }
         let bytes = self
             .inner
             .cache
-            .get_or_read(&object.digest, self.read_object(&path, object))
+            .get_or_read(&object.digest, self.read_object(path, object))
             .await?;
         if bytes.len() as u64 != object.bytes {
             return Err(corrupt(
                 "object has another length than its reference",
-                &path,
+                path,
                 object,
             ));
         }
         Ok(bytes)
+    }
+
+    /// Stores the deletion vector of a data file; durable no later than the next record that this
+    /// store creates.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if it is too large, `Unavailable` if the store cannot be written.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the whole object or none.
+    pub async fn put_deletion_vector(
+        &self,
+        table: TableId,
+        epoch: Epoch,
+        bytes: Bytes,
+    ) -> Result<ObjectRef> {
+        let object = ObjectRef::of(epoch, &bytes);
+        if object.bytes > OBJECT_BYTES_MAX {
+            return Err(Error::invalid("deletion vector is too large").with("bytes", object.bytes));
+        }
+        let layout = &self.inner.layout;
+        let path = layout.deletion_vector(table, epoch, &object.digest);
+        self.put(&path, &bytes).await?;
+        self.inner.cache.insert(object.digest, bytes);
+        Ok(object)
+    }
+
+    /// The bytes of a deletion vector, verified.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt`, naming the object, if it is missing or is not what `object` says; `Unavailable`.
+    pub async fn get_deletion_vector(&self, table: TableId, object: &ObjectRef) -> Result<Bytes> {
+        let layout = &self.inner.layout;
+        let path = layout.deletion_vector(table, object.epoch, &object.digest);
+        self.get(&path, object).await
     }
 
     async fn read_object(&self, path: &Path, object: &ObjectRef) -> Result<Bytes> {

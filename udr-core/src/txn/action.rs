@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::OnExisting;
 use super::alter::{self, Alteration};
+use super::rows::{Refused, RowEdit};
 use crate::error::{Error, Result};
-use crate::format::{DataFile, Schema, View};
+use crate::format::{DataFile, Schema, TableOperation, View};
 use crate::id::TableId;
 use crate::name::{NamespaceName, RelationPath};
 use crate::snapshot::overlay::{Overlay, StagedRelation, StagedTable};
@@ -36,6 +37,15 @@ pub(crate) enum Action {
         id: TableId,
         alterations: Vec<Alteration>,
     },
+    Truncate {
+        path: RelationPath,
+        id: TableId,
+    },
+    ChangeRows {
+        path: RelationPath,
+        id: TableId,
+        edit: Arc<RowEdit>,
+    },
     RenameTable {
         id: TableId,
         from: RelationPath,
@@ -58,10 +68,19 @@ pub(crate) enum Action {
 impl Action {
     /// Stages the change in `overlay`, which lies over the base of `snapshot` and is part of it.
     ///
+    /// `since` is the sequence of the commit that the change was made on, if it is replayed on a
+    /// newer one.
+    ///
     /// # Errors
     ///
-    /// `NotFound`, `AlreadyExists`, `Invalid`; `overlay` is then to be thrown away.
-    pub(crate) async fn apply(&self, snapshot: &Snapshot, overlay: &mut Overlay) -> Result<()> {
+    /// `NotFound`, `AlreadyExists`, `Invalid`, or the rows that are gone; `overlay` is then to be
+    /// thrown away.
+    pub(crate) async fn apply(
+        &self,
+        snapshot: &Snapshot,
+        overlay: &mut Overlay,
+        since: Option<u64>,
+    ) -> Result<(), Refused> {
         match self {
             Self::CreateNamespace(name) => create_namespace(snapshot, overlay, name)?,
             Self::DropNamespace(name) => drop_namespace(snapshot, overlay, name).await?,
@@ -76,12 +95,22 @@ impl Action {
             Self::Append { path, id, files } => {
                 let mut table = table(snapshot, path, *id).await?;
                 table.added.extend(files.iter().map(Arc::clone));
+                table.operations.insert(TableOperation::Append);
                 overlay.tables.insert(*id, table);
             }
             Self::Overwrite { path, id, files } => {
                 let mut table = table(snapshot, path, *id).await?;
-                table.overwritten = table.base.is_some();
-                table.added.clone_from(files);
+                table.replace(files, TableOperation::Overwrite);
+                overlay.tables.insert(*id, table);
+            }
+            Self::Truncate { path, id } => {
+                let mut table = table(snapshot, path, *id).await?;
+                table.replace(&[], TableOperation::Truncate);
+                overlay.tables.insert(*id, table);
+            }
+            Self::ChangeRows { path, id, edit } => {
+                let mut table = table(snapshot, path, *id).await?;
+                edit.apply(snapshot, *id, &mut table, since).await?;
                 overlay.tables.insert(*id, table);
             }
             Self::AlterTable {
@@ -107,6 +136,7 @@ impl Action {
                 alter::forget_references(snapshot, overlay, path, *id)?;
                 table.path = None;
                 table.added.clear();
+                table.deleted.clear();
                 overlay.relations.insert(path.clone(), None);
                 if table.base.is_some() {
                     overlay.tables.insert(*id, table);

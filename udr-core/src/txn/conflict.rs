@@ -1,9 +1,11 @@
 //! Which concurrent changes can be reconciled: the conflict matrix. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::rows::row_list;
 use super::{Action, alter};
+use crate::data::RowId;
 use crate::format::{Change, Commit, TableOperation};
 use crate::id::TableId;
 use crate::name::RelationPath;
@@ -17,6 +19,8 @@ pub struct Conflict {
     pub ours: String,
     /// What was published meanwhile.
     pub theirs: String,
+    /// The first of the rows that both changed, where it comes down to rows.
+    pub rows: Vec<RowId>,
 }
 
 impl fmt::Display for Conflict {
@@ -25,36 +29,72 @@ impl fmt::Display for Conflict {
             f,
             "{}: {} here, {} meanwhile",
             self.subject, self.ours, self.theirs
-        )
+        )?;
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        write!(f, " (rows {})", row_list(&self.rows))
     }
 }
 
-/// Whether two changes of one table can both be kept, ours being applied after theirs.
+/// What two changes of one table, ours being applied after theirs, are to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Both are kept.
+    Compatible,
+    /// Both are kept unless they change the same row.
+    ByRow,
+    /// Only one can be kept.
+    Conflict,
+}
+
+/// Whether two changes of one table can both be kept.
 ///
 /// The table in `docs/format.md` is this function.
-pub(super) fn compatible(ours: TableOperation, theirs: TableOperation) -> bool {
-    use TableOperation::{Alter, Append, Constrain, Create, Drop, Overwrite, Rename};
+pub(super) fn verdict(ours: TableOperation, theirs: TableOperation) -> Verdict {
+    use TableOperation::{
+        Alter, Append, Constrain, Create, Delete, Drop, Merge, Overwrite, Rename, Truncate, Update,
+    };
+    use Verdict::{ByRow, Compatible, Conflict};
     match (ours, theirs) {
         // A table id is new to whoever creates it: nobody else can have changed it.
-        (Create, _) | (_, Create) => true,
+        (Create, _) | (_, Create) => Compatible,
         // Added rows stand beside whatever else happened to the rows.
-        (Append, Append | Overwrite | Rename | Alter) => true,
+        (Append, Append | Overwrite | Truncate | Delete | Update | Merge | Rename | Alter) => {
+            Compatible
+        }
         // Rows are checked by the constraints that their writer knew.
-        (Append, Constrain | Drop) => false,
+        (Append, Constrain | Drop) => Conflict,
+        // Rows are changed where they are, beside others.
+        (Delete | Update | Merge, Append | Rename | Alter) => Compatible,
+        (Delete | Update | Merge, Delete | Update | Merge) => ByRow,
+        (Delete | Update | Merge, Overwrite | Truncate | Constrain | Drop) => Conflict,
         // An overwrite replaces the rows it saw, and no others.
-        (Overwrite, Rename | Alter) => true,
-        (Overwrite, Append | Overwrite | Constrain | Drop) => false,
+        (Overwrite | Truncate, Rename | Alter) => Compatible,
+        (
+            Overwrite | Truncate,
+            Append | Overwrite | Truncate | Delete | Update | Merge | Constrain | Drop,
+        ) => Conflict,
         // A name does not depend on rows.
-        (Rename, Append | Overwrite | Alter | Constrain) => true,
-        (Rename, Rename | Drop) => false,
+        (Rename, Append | Overwrite | Truncate | Delete | Update | Merge | Alter | Constrain) => {
+            Compatible
+        }
+        (Rename, Rename | Drop) => Conflict,
         // Of two new definitions one would be lost.
-        (Alter, Append | Overwrite | Rename) => true,
-        (Alter, Alter | Constrain | Drop) => false,
+        (Alter, Append | Overwrite | Truncate | Delete | Update | Merge | Rename) => Compatible,
+        (Alter, Alter | Constrain | Drop) => Conflict,
         // A constraint is of the rows that it was checked for.
-        (Constrain, Rename) => true,
-        (Constrain, Append | Overwrite | Alter | Constrain | Drop) => false,
+        (Constrain, Rename) => Compatible,
+        (
+            Constrain,
+            Append | Overwrite | Truncate | Delete | Update | Merge | Alter | Constrain | Drop,
+        ) => Conflict,
         // A drop is of the table as it was seen.
-        (Drop, Append | Overwrite | Rename | Alter | Constrain | Drop) => false,
+        (
+            Drop,
+            Append | Overwrite | Truncate | Delete | Update | Merge | Rename | Alter | Constrain
+            | Drop,
+        ) => Conflict,
     }
 }
 
@@ -94,6 +134,25 @@ impl Theirs {
         operations.contains(&TableOperation::Rename).then_some(path)
     }
 
+    /// What others did to a table, and its name after that.
+    pub(super) fn table(&self, table: TableId) -> Option<(&RelationPath, &[TableOperation])> {
+        let (path, operations) = self.tables.get(&table)?;
+        Some((path, operations))
+    }
+
+    /// What others did to rows of a table, for people.
+    pub(super) fn row_words(&self, table: TableId) -> String {
+        let operations = self
+            .table(table)
+            .map_or(&[][..], |(_, operations)| operations);
+        let rows = |operation: &&TableOperation| {
+            verdict(TableOperation::Delete, **operation) == Verdict::ByRow
+        };
+        let words = operations.iter().filter(rows).map(|o| o.as_str());
+        let words = words.collect::<BTreeSet<_>>();
+        words.into_iter().collect::<Vec<_>>().join(", ")
+    }
+
     /// The conflicts of `actions` with what was published, each pair once.
     pub(super) fn conflicts(&self, actions: &[Action]) -> Vec<Conflict> {
         let mut found = Vec::new();
@@ -107,6 +166,7 @@ impl Theirs {
                             subject: format!("view {path}"),
                             ours: "the view is changed".to_owned(),
                             theirs: (*theirs).to_owned(),
+                            rows: Vec::new(),
                         });
                     }
                     continue;
@@ -118,17 +178,24 @@ impl Theirs {
                     id,
                     alterations,
                 } => (path, id, alter::operation(alterations)),
+                Action::Truncate { path, id } => (path, id, TableOperation::Truncate),
+                Action::ChangeRows { path, id, edit } => {
+                    (path, id, edit.operation.table_operation())
+                }
                 Action::RenameTable { id, from, .. } => (from, id, TableOperation::Rename),
                 Action::DropTable { path, id } => (path, id, TableOperation::Drop),
             };
             let Some((_, theirs)) = self.tables.get(table) else {
                 continue;
             };
-            for theirs in theirs.iter().filter(|theirs| !compatible(ours, **theirs)) {
+            let conflicting =
+                |theirs: &&TableOperation| verdict(ours, **theirs) == Verdict::Conflict;
+            for theirs in theirs.iter().filter(conflicting) {
                 let conflict = Conflict {
                     subject: format!("table {path}"),
                     ours: ours.as_str().to_owned(),
                     theirs: theirs.as_str().to_owned(),
+                    rows: Vec::new(),
                 };
                 if !found.contains(&conflict) {
                     found.push(conflict);
@@ -142,28 +209,38 @@ impl Theirs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use TableOperation::{Alter, Append, Constrain, Create, Drop, Overwrite, Rename};
+    use TableOperation::{
+        Alter, Append, Constrain, Create, Delete, Drop, Merge, Overwrite, Rename, Truncate, Update,
+    };
 
     #[test]
     fn every_cell_of_the_matrix_is_as_specified() {
-        // Rows: ours; columns: theirs, in this order.
-        let all = [Create, Append, Overwrite, Rename, Alter, Constrain, Drop];
+        let all = [
+            Create, Append, Overwrite, Truncate, Delete, Update, Merge, Rename, Alter, Constrain,
+            Drop,
+        ];
+        // Rows: ours; columns: theirs, in that order. `=` both, `r` by row, `x` one of them.
         let matrix = [
-            (Create, [true, true, true, true, true, true, true]),
-            (Append, [true, true, true, true, true, false, false]),
-            (Overwrite, [true, false, false, true, true, false, false]),
-            (Rename, [true, true, true, false, true, true, false]),
-            (Alter, [true, true, true, true, false, false, false]),
-            (Constrain, [true, false, false, true, false, false, false]),
-            (Drop, [true, false, false, false, false, false, false]),
+            (Create, "==========="),
+            (Append, "=========xx"),
+            (Overwrite, "=xxxxxx==xx"),
+            (Truncate, "=xxxxxx==xx"),
+            (Delete, "==xxrrr==xx"),
+            (Update, "==xxrrr==xx"),
+            (Merge, "==xxrrr==xx"),
+            (Rename, "=======x==x"),
+            (Alter, "========xxx"),
+            (Constrain, "=xxxxxx=xxx"),
+            (Drop, "=xxxxxxxxxx"),
         ];
         for (ours, row) in matrix {
-            for (theirs, expected) in all.into_iter().zip(row) {
-                assert_eq!(
-                    compatible(ours, theirs),
-                    expected,
-                    "{ours:?} after {theirs:?}"
-                );
+            for (theirs, expected) in all.into_iter().zip(row.chars()) {
+                let expected = match expected {
+                    '=' => Verdict::Compatible,
+                    'r' => Verdict::ByRow,
+                    _ => Verdict::Conflict,
+                };
+                assert_eq!(verdict(ours, theirs), expected, "{ours:?} after {theirs:?}");
             }
         }
     }

@@ -7,9 +7,14 @@
 mod action;
 mod alter;
 mod conflict;
+mod find_rows;
 mod prepare;
 mod publish;
+mod reads;
+mod rewrite;
 mod root;
+mod rows;
+mod state;
 mod tree;
 mod validate;
 
@@ -21,6 +26,10 @@ use self::action::Action;
 pub use self::alter::Alteration;
 pub use self::conflict::Conflict;
 pub(crate) use self::publish::{snapshot_at, snapshot_of};
+pub use self::reads::Isolation;
+use self::reads::Reads;
+use self::rows::RowEdit;
+pub use self::rows::{RowChanges, RowOperation};
 pub use self::validate::Validate;
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -30,7 +39,7 @@ use crate::id::{Digest, Epoch, TableId, TransactionId, Version};
 use crate::name::{NamespaceName, RefName, RelationPath};
 use crate::refs::RefLog;
 use crate::snapshot::overlay::Overlay;
-use crate::snapshot::{CatalogEntry, Loader, Snapshot};
+use crate::snapshot::{CatalogEntry, Loader, Prune, Snapshot};
 use crate::store::Store;
 
 /// The most savepoints that are open at once.
@@ -63,6 +72,8 @@ pub struct Transaction {
     savepoints: Vec<Savepoint>,
     about: About,
     validator: Option<Arc<dyn Validate>>,
+    isolation: Isolation,
+    reads: Reads,
 }
 
 /// What is said of a commit.
@@ -159,6 +170,8 @@ impl Transaction {
             savepoints: Vec::new(),
             about,
             validator: None,
+            isolation: Isolation::default(),
+            reads: Reads::default(),
         }
     }
 
@@ -290,6 +303,43 @@ impl Transaction {
         .await
     }
 
+    /// Removes all rows of a table.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transaction::append`].
+    pub async fn truncate(&mut self, path: &RelationPath) -> Result<()> {
+        let id = self.table_id(path).await?;
+        self.stage(Action::Truncate {
+            path: path.clone(),
+            id,
+        })
+        .await
+    }
+
+    /// Deletes rows of a table, and adds others that may take their place.
+    ///
+    /// Positions stay what they are until the transaction is published: what is deleted is kept
+    /// beside the files.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transaction::append`]; `Invalid` if a file is not in the table as the transaction sees
+    /// it, or a position is out of range or was deleted before.
+    pub async fn change_rows(&mut self, path: &RelationPath, changes: RowChanges) -> Result<()> {
+        let id = self.table_id(path).await?;
+        let edit = RowEdit::new(changes)?;
+        if edit.is_empty() {
+            return Ok(());
+        }
+        self.stage(Action::ChangeRows {
+            path: path.clone(),
+            id,
+            edit: Arc::new(edit),
+        })
+        .await
+    }
+
     /// Drops a table.
     ///
     /// # Errors
@@ -390,6 +440,22 @@ impl Transaction {
         Ok(())
     }
 
+    /// Says what others may not change meanwhile.
+    pub fn set_isolation(&mut self, isolation: Isolation) {
+        self.isolation = isolation;
+    }
+
+    /// Remembers that the rows of a table that can match were read: all of them without a
+    /// predicate. It matters to a serializable transaction.
+    pub fn record_read(&mut self, table: TableId, predicate: Option<Arc<dyn Prune>>) {
+        self.reads.table(table, predicate);
+    }
+
+    /// Remembers that a name was looked up and stood for nothing, or for a view.
+    pub fn record_missing(&mut self, path: &RelationPath) {
+        self.reads.name(path.clone());
+    }
+
     /// Says who makes the change.
     pub fn set_author(&mut self, author: impl Into<String>) {
         self.about.author = author.into();
@@ -430,7 +496,8 @@ impl Transaction {
 
     async fn stage(&mut self, action: Action) -> Result<()> {
         let mut overlay = Overlay::clone(&self.overlay);
-        action.apply(&self.snapshot(), &mut overlay).await?;
+        let applied = action.apply(&self.snapshot(), &mut overlay, None).await;
+        applied.map_err(rows::Refused::into_error)?;
         self.overlay = Arc::new(overlay);
         self.actions.push(action);
         Ok(())

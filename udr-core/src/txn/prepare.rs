@@ -1,17 +1,19 @@
 //! From staged changes to the objects of a commit.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use super::rewrite::Rewrites;
 use super::root::{Renamed, RootBuilder};
-use super::tree::Tree;
+use super::state::{NewObjects, StateBuilder};
 use super::{About, Context};
 use crate::env::Micros;
 use crate::error::{Error, Result};
 use crate::format::{
-    Change, Commit, CommitRef, DataFile, Entry, ObjectRef, RelationOperation, Root, TableChange,
+    Change, Commit, CommitRef, Entry, ObjectRef, RelationOperation, Root, TableChange,
     TableOperation, TableState, encode,
 };
 use crate::id::{Digest, Epoch, TableId, TransactionId};
@@ -25,6 +27,7 @@ const UPLOADS: usize = 64;
 pub(super) struct Prepared {
     pub(super) commit: CommitRef,
     objects: Vec<Bytes>,
+    vectors: Vec<(TableId, Bytes)>,
     epoch: Epoch,
     root: (Digest, Arc<Root>),
     states: Vec<(Digest, Arc<TableState>)>,
@@ -34,8 +37,17 @@ impl Prepared {
     /// Makes every object durable, all at once (invariant 8).
     pub(super) async fn store(&self, context: &Context) -> Result<()> {
         // By value: a future that borrows each item is not provably `Send`.
-        futures::stream::iter(self.objects.clone())
-            .map(|bytes| context.store.put_object(self.epoch, bytes))
+        let objects = self.objects.clone().into_iter().map(|bytes| (None, bytes));
+        let vectors = self.vectors.clone().into_iter();
+        let vectors = vectors.map(|(table, bytes)| (Some(table), bytes));
+        let (store, epoch) = (&context.store, self.epoch);
+        futures::stream::iter(objects.chain(vectors).collect::<Vec<_>>())
+            .map(|(table, bytes)| async move {
+                match table {
+                    None => store.put_object(epoch, bytes).await,
+                    Some(table) => store.put_deletion_vector(table, epoch, bytes).await,
+                }
+            })
             .buffer_unordered(UPLOADS)
             .try_for_each(|_| async { Ok(()) })
             .await
@@ -52,6 +64,7 @@ pub(super) struct Draft<'a> {
     pub(super) context: &'a Context,
     pub(super) base: &'a Snapshot,
     pub(super) overlay: &'a Overlay,
+    pub(super) rewrites: &'a Rewrites,
     pub(super) about: &'a About,
     pub(super) transaction: TransactionId,
     pub(super) epoch: Epoch,
@@ -66,10 +79,14 @@ impl Draft<'_> {
         let sequence = parent.sequence + 1;
         let mut changes = namespace_changes(self.overlay);
         let mut renamed = Renamed::new();
-        let mut objects = Vec::new();
+        let mut new = NewObjects::default();
         let states = self
-            .tables(sequence, &mut changes, &mut renamed, &mut objects)
+            .tables(sequence, &mut changes, &mut renamed, &mut new)
             .await?;
+        let NewObjects {
+            mut objects,
+            vectors,
+        } = new;
         self.views(&mut changes, &mut renamed).await?;
         let mut builder = RootBuilder::new(&self.context.loader, epoch, self.base.catalog().root());
         builder.namespaces(&self.overlay.namespaces);
@@ -101,6 +118,7 @@ impl Draft<'_> {
         Ok(Prepared {
             commit: CommitRef { object, sequence },
             objects,
+            vectors,
             epoch,
             root,
             states,
@@ -113,21 +131,34 @@ impl Draft<'_> {
         sequence: u64,
         changes: &mut Vec<Change>,
         renamed: &mut Renamed,
-        objects: &mut Vec<Bytes>,
+        new: &mut NewObjects,
     ) -> Result<Vec<(Digest, Arc<TableState>)>> {
         let mut states = Vec::new();
         for (id, table) in &self.overlay.tables {
-            changes.push(Change::Table(table_change(*id, table)?));
-            let Some(path) = &table.path else { continue };
+            let Some(path) = &table.path else {
+                changes.push(Change::Table(table_change(*id, table, (0, 0))?));
+                continue;
+            };
             let state = match &table.base {
-                Some(base) if !table.has_changes() => base.object,
+                Some(base) if !table.has_changes() => {
+                    changes.push(Change::Table(table_change(*id, table, (0, 0))?));
+                    base.object
+                }
                 _ => {
-                    let new =
-                        state(self.context, *id, table, self.epoch, sequence, objects).await?;
-                    let bytes = encode(&new)?;
+                    let builder = StateBuilder {
+                        context: self.context,
+                        id: *id,
+                        table,
+                        rewrites: self.rewrites,
+                        epoch: self.epoch,
+                        sequence,
+                    };
+                    let (state, files) = builder.build(new).await?;
+                    changes.push(Change::Table(table_change(*id, table, files)?));
+                    let bytes = encode(&state)?;
                     let reference = ObjectRef::of(self.epoch, &bytes);
-                    objects.push(bytes);
-                    states.push((reference.digest, Arc::new(new)));
+                    new.objects.push(bytes);
+                    states.push((reference.digest, Arc::new(state)));
                     reference
                 }
             };
@@ -151,53 +182,6 @@ impl Draft<'_> {
         }
         Ok(())
     }
-}
-
-/// The new state of a table, whose manifests are added to `objects`.
-async fn state(
-    context: &Context,
-    id: TableId,
-    table: &StagedTable,
-    epoch: Epoch,
-    sequence: u64,
-    objects: &mut Vec<Bytes>,
-) -> Result<TableState> {
-    let mut state = match (&table.base, table.kept()) {
-        (_, Some(kept)) => TableState::clone(kept),
-        (Some(base), None) => TableState {
-            properties: base.state.properties.clone(),
-            ..TableState::empty(id, table.schema.as_ref().clone())
-        },
-        (None, None) => TableState::empty(id, table.schema.as_ref().clone()),
-    };
-    state.schema = table.schema.as_ref().clone();
-    state.constraints = table.constraints.to_vec();
-    let overflow = || Error::invalid("a table would get too large").with("table", id);
-    for file in &table.added {
-        state.rows = state.rows.checked_add(file.rows).ok_or_else(overflow)?;
-        state.bytes = state
-            .bytes
-            .checked_add(file.object.bytes)
-            .ok_or_else(overflow)?;
-        state.files += 1;
-    }
-    let mut tree = Tree::new(
-        &context.loader,
-        &table.schema,
-        epoch,
-        std::mem::take(&mut state.manifests),
-    );
-    let added = table.added.iter();
-    let added = added.map(|file| {
-        Arc::new(DataFile {
-            added_at: sequence,
-            ..DataFile::clone(file)
-        })
-    });
-    tree.append(added.collect()).await?;
-    state.manifests = tree.top;
-    objects.append(&mut tree.objects);
-    Ok(state)
 }
 
 fn namespace_changes(overlay: &Overlay) -> Vec<Change> {
@@ -238,41 +222,45 @@ async fn view_change(
     }))
 }
 
-fn table_change(id: TableId, table: &StagedTable) -> Result<TableChange> {
+/// The summary of what became of a table; `files` are the data files that came and went.
+fn table_change(id: TableId, table: &StagedTable, files: (u64, u64)) -> Result<TableChange> {
     let base_path = table.base.as_ref().map(|base| &base.path);
     let path =
         table.path.as_ref().or(base_path).ok_or_else(|| {
             Error::internal("a staged table neither was nor is").with("table", id)
         })?;
     let renamed_from = base_path.filter(|from| table.path.as_ref().is_some_and(|p| p != *from));
-    let mut operations = Vec::new();
-    if table.base.is_none() {
-        operations.push(TableOperation::Create);
+    let mut operations = table.operations.clone();
+    if operations.contains(&TableOperation::Overwrite) {
+        operations.remove(&TableOperation::Append);
     }
-    if table.overwritten {
-        operations.push(TableOperation::Overwrite);
-    } else if !table.added.is_empty() {
-        operations.push(TableOperation::Append);
+    if table.base.is_none() {
+        operations.insert(TableOperation::Create);
     }
     if renamed_from.is_some() {
-        operations.push(TableOperation::Rename);
+        operations.insert(TableOperation::Rename);
     }
     operations.extend(table.altered.filter(|_| table.base.is_some()));
     if table.path.is_none() {
-        operations = vec![TableOperation::Drop];
+        operations = BTreeSet::from([TableOperation::Drop]);
     }
     let gone = table
         .base
         .as_ref()
         .filter(|_| table.overwritten || table.path.is_none());
+    let (files_added, files_removed) = files;
+    let added = table.added.iter().map(|f| f.live_rows()).sum::<u64>();
     Ok(TableChange {
         table: id,
         path: path.clone(),
         renamed_from: renamed_from.cloned(),
-        operations,
-        rows_added: table.added.iter().map(|f| f.rows).sum(),
-        rows_removed: gone.map_or(0, |base| base.state.rows),
-        files_added: table.added.len() as u64,
-        files_removed: gone.map_or(0, |base| base.state.files),
+        operations: operations.into_iter().collect(),
+        rows_added: added.saturating_sub(table.deleted_rows(true)),
+        rows_removed: match gone {
+            Some(base) => base.state.rows,
+            None => table.deleted_rows(false),
+        },
+        files_added,
+        files_removed: gone.map_or(files_removed, |base| base.state.files),
     })
 }

@@ -7,7 +7,11 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::conflict::Theirs;
 use super::prepare::Draft;
-use super::{Action, CommitOutcome, Committed, Conflict, Conflicted, Context, Transaction};
+use super::rewrite::Rewrites;
+use super::rows::Refused;
+use super::{
+    Action, CommitOutcome, Committed, Conflict, Conflicted, Context, Isolation, Transaction,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Commit, CommitRef, KeyPage, RecordKind, RefRecord, Root};
 use crate::id::Version;
@@ -65,6 +69,7 @@ impl Transaction {
         if let Some(committed) = self.replay_of_key(&self.base).await? {
             return Ok(CommitOutcome::Committed(committed));
         }
+        let rewrites = Rewrites::of(&self.context, self.epoch(), &self.overlay).await?;
         let mut head = Head {
             record: Arc::clone(&self.record),
             base: self.base.clone(),
@@ -80,7 +85,7 @@ impl Transaction {
                 return Ok(self.conflicted(vec![conflict]));
             }
             checked = Some(staged);
-            if let Some(committed) = self.attempt(&head, attempt).await? {
+            if let Some(committed) = self.attempt(&head, &rewrites, attempt).await? {
                 return Ok(CommitOutcome::Committed(committed));
             }
             self.pause(attempt).await;
@@ -104,13 +109,19 @@ impl Transaction {
     }
 
     /// One attempt to publish on `head`; `None` if somebody else has the version.
-    async fn attempt(&self, head: &Head, attempt: u32) -> Result<Option<Committed>> {
+    async fn attempt(
+        &self,
+        head: &Head,
+        rewrites: &Rewrites,
+        attempt: u32,
+    ) -> Result<Option<Committed>> {
         let context = &self.context;
         let mut record = context.refs.following(&head.record, RecordKind::Commit)?;
         let draft = Draft {
             context,
             base: &head.base,
             overlay: &head.overlay,
+            rewrites,
             about: &self.about,
             transaction: self.id,
             epoch: head.record.epoch,
@@ -172,27 +183,49 @@ impl Transaction {
             return Ok(Rebased::Conflicts(conflicts));
         }
         let base = snapshot_of(context, &record).await?;
-        let mut overlay = Overlay::default();
-        for action in &self.actions {
-            let action = action.moved(&theirs);
-            let so_far = base.catalog().with_overlay(Arc::new(overlay.clone()));
-            match action.apply(&base.with_catalog(so_far), &mut overlay).await {
-                Ok(()) => {}
-                Err(error) if is_conflict(&error) => {
-                    return Ok(Rebased::Conflicts(vec![Conflict {
-                        subject: action.subject(),
-                        ours: action.operation().to_owned(),
-                        theirs: error.message().to_owned(),
-                    }]));
-                }
-                Err(error) => return Err(error),
+        if self.isolation == Isolation::Serializable {
+            let conflicts = self.reads.conflicts(&self.base, &base, &theirs).await?;
+            if !conflicts.is_empty() {
+                return Ok(Rebased::Conflicts(conflicts));
             }
         }
-        Ok(Rebased::Head(Box::new(Head {
-            record,
-            base,
-            overlay: Arc::new(overlay),
-        })))
+        Ok(match self.replay(&base, &theirs).await? {
+            Ok(overlay) => Rebased::Head(Box::new(Head {
+                record,
+                base,
+                overlay: Arc::new(overlay),
+            })),
+            Err(conflict) => Rebased::Conflicts(vec![conflict]),
+        })
+    }
+
+    /// Stages the changes anew over `base`.
+    async fn replay(&self, base: &Snapshot, theirs: &Theirs) -> Result<Result<Overlay, Conflict>> {
+        let since = Some(self.base.point().commit.sequence);
+        let mut overlay = Overlay::default();
+        for action in &self.actions {
+            let action = action.moved(theirs);
+            let so_far = base.catalog().with_overlay(Arc::new(overlay.clone()));
+            let so_far = base.with_catalog(so_far);
+            let conflict = match action.apply(&so_far, &mut overlay, since).await {
+                Ok(()) => continue,
+                Err(Refused::Rows(rows)) => Conflict {
+                    subject: action.subject(),
+                    ours: action.operation().to_owned(),
+                    theirs: action.words_of(theirs),
+                    rows,
+                },
+                Err(Refused::Error(error)) if is_conflict(&error) => Conflict {
+                    subject: action.subject(),
+                    ours: action.operation().to_owned(),
+                    theirs: error.message().to_owned(),
+                    rows: Vec::new(),
+                },
+                Err(Refused::Error(error)) => return Err(error),
+            };
+            return Ok(Err(conflict));
+        }
+        Ok(Ok(overlay))
     }
 
     /// The earlier commit with the same idempotency key, if there is one.
@@ -245,6 +278,8 @@ impl Action {
         match &mut action {
             Self::Append { path, id, .. }
             | Self::Overwrite { path, id, .. }
+            | Self::Truncate { path, id }
+            | Self::ChangeRows { path, id, .. }
             | Self::DropTable { path, id }
             | Self::AlterTable { path, id, .. }
             | Self::RenameTable { id, from: path, .. } => {
@@ -268,9 +303,19 @@ impl Action {
             | Self::Append { path, .. }
             | Self::Overwrite { path, .. }
             | Self::AlterTable { path, .. }
+            | Self::Truncate { path, .. }
+            | Self::ChangeRows { path, .. }
             | Self::DropTable { path, .. } => format!("table {path}"),
             Self::RenameTable { to, .. } => format!("table {to}"),
             Self::PutView { path, .. } | Self::DropView { path } => format!("view {path}"),
+        }
+    }
+
+    /// What others did to the rows of its table.
+    fn words_of(&self, theirs: &Theirs) -> String {
+        match self {
+            Self::ChangeRows { id, .. } => format!("{} of the same rows", theirs.row_words(*id)),
+            _ => String::new(),
         }
     }
 
@@ -282,6 +327,8 @@ impl Action {
             Self::Append { .. } => "INSERT",
             Self::Overwrite { .. } => "INSERT OVERWRITE",
             Self::AlterTable { .. } => "ALTER TABLE",
+            Self::Truncate { .. } => "TRUNCATE",
+            Self::ChangeRows { edit, .. } => edit.operation.table_operation().as_str(),
             Self::RenameTable { .. } => "RENAME TABLE",
             Self::DropTable { .. } => "DROP TABLE",
             Self::PutView { .. } => "CREATE VIEW",

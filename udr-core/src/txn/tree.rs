@@ -1,20 +1,22 @@
-//! Growing a table's manifest tree.
+//! Growing and changing a table's manifest tree.
 //!
 //! New files land in a small manifest of their own. Manifests of one size are merged into one of
 //! the next size, as the levels of a log-structured merge tree are (`O'Neil` et al., 1996), so that
 //! a commit writes a number of entries logarithmic in the number of files, and the top of the tree
 //! stays short. Full leaves are gathered under inner manifests in the same way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::{DataFile, Manifest, ManifestRef, Schema, TableState};
-use crate::id::{Digest, Epoch};
+use crate::id::{Digest, Epoch, FileId};
 use crate::snapshot::Loader;
+use crate::snapshot::locate::may_hold;
 
 /// How many manifests of one size are merged.
 const FANOUT: usize = 4;
@@ -25,17 +27,39 @@ const GATHER: usize = 8;
 /// How many manifests are read at once.
 const CONCURRENCY: usize = 16;
 
-/// A manifest tree that is being extended.
+/// What becomes of data files in the tree, by id.
+pub(super) type Replacements = BTreeMap<FileId, Replacement>;
+
+/// What becomes of one data file.
+#[derive(Debug)]
+pub(super) struct Replacement {
+    /// The sequence of the commit that added it, by which it is found.
+    pub(super) added_at: u64,
+    /// Its new entry; none if it leaves the table.
+    pub(super) entry: Option<Arc<DataFile>>,
+}
+
+/// A manifest tree that is being changed.
 pub(super) struct Tree<'a> {
     loader: &'a Loader,
     schema: &'a Schema,
     epoch: Epoch,
     /// The top, oldest data first.
-    pub(super) top: Vec<ManifestRef>,
-    /// Manifests that are to be stored.
-    pub(super) objects: Vec<Bytes>,
-    /// What the leaves among them hold: they cannot be read yet.
-    fresh: BTreeMap<Digest, Vec<Arc<DataFile>>>,
+    top: Vec<ManifestRef>,
+    /// Manifests that are to be stored: they cannot be read yet.
+    fresh: BTreeMap<Digest, Fresh>,
+}
+
+/// A manifest that is not stored yet.
+struct Fresh {
+    bytes: Bytes,
+    below: Below,
+}
+
+/// The entries of a manifest.
+enum Below {
+    Files(Vec<Arc<DataFile>>),
+    Manifests(Vec<ManifestRef>),
 }
 
 impl<'a> Tree<'a> {
@@ -50,9 +74,117 @@ impl<'a> Tree<'a> {
             schema,
             epoch,
             top,
-            objects: Vec::new(),
             fresh: BTreeMap::new(),
         }
+    }
+
+    /// The manifests that are to be stored.
+    pub(super) fn objects(self) -> (Vec<ManifestRef>, impl Iterator<Item = Bytes>) {
+        (self.top, self.fresh.into_values().map(|fresh| fresh.bytes))
+    }
+
+    /// Changes entries, or takes them out; rewrites the manifests above them and no others.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` if an entry is not in the tree; `Unavailable`, `Corrupt`.
+    pub(super) async fn replace(&mut self, changes: &Replacements) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let ages = changes.values().map(|change| change.added_at).collect();
+        let top = std::mem::take(&mut self.top);
+        let (top, found) = self.replaced(top, changes, &ages).await?;
+        self.top = top;
+        if found != changes.len() {
+            return Err(Error::internal(
+                "a data file to be changed is not in its table",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What becomes of `manifests`, and how many of `changes` are below them.
+    fn replaced<'b>(
+        &'b mut self,
+        manifests: Vec<ManifestRef>,
+        changes: &'b Replacements,
+        ages: &'b BTreeSet<u64>,
+    ) -> BoxFuture<'b, Result<(Vec<ManifestRef>, usize)>> {
+        async move {
+            let (loader, schema) = (self.loader, self.schema);
+            let mut kept = Vec::with_capacity(manifests.len());
+            let mut found = 0;
+            // In pieces, so that not all manifests of a large table are in memory at once.
+            for piece in manifests.chunks(CONCURRENCY) {
+                let read = futures::stream::iter(piece.to_vec())
+                    .map(|reference| async move {
+                        if !may_hold(&reference, ages) {
+                            return Ok((reference, None));
+                        }
+                        let manifest = loader.manifest(schema, &reference).await?;
+                        Ok((reference, Some(manifest)))
+                    })
+                    .buffered(CONCURRENCY)
+                    .try_collect::<Vec<_>>()
+                    .await?;
+                for (reference, manifest) in read {
+                    let replaced = match manifest {
+                        None => (Some(reference), 0),
+                        Some(leaf) if leaf.level() == 0 => {
+                            self.replaced_leaf(reference, &leaf, changes)?
+                        }
+                        Some(inner) => {
+                            let children = inner.manifests(0..inner.len())?;
+                            let below = self.replaced(children, changes, ages).await?;
+                            self.replaced_inner(reference, below)?
+                        }
+                    };
+                    kept.extend(replaced.0);
+                    found += replaced.1;
+                }
+            }
+            Ok((kept, found))
+        }
+        .boxed()
+    }
+
+    fn replaced_leaf(
+        &mut self,
+        reference: ManifestRef,
+        leaf: &Manifest,
+        changes: &Replacements,
+    ) -> Result<(Option<ManifestRef>, usize)> {
+        let found = leaf.find(|id| changes.contains_key(id))?.len();
+        if found == 0 {
+            return Ok((Some(reference), 0));
+        }
+        let files = leaf.files(0..leaf.len())?;
+        let files = files
+            .into_iter()
+            .filter_map(|file| match changes.get(&file.id) {
+                None => Some(Arc::new(file)),
+                Some(change) => change.entry.clone(),
+            })
+            .collect::<Vec<_>>();
+        if files.is_empty() {
+            return Ok((None, found));
+        }
+        Ok((Some(self.encode_leaf(files)?), found))
+    }
+
+    fn replaced_inner(
+        &mut self,
+        reference: ManifestRef,
+        (children, found): (Vec<ManifestRef>, usize),
+    ) -> Result<(Option<ManifestRef>, usize)> {
+        if found == 0 {
+            return Ok((Some(reference), 0));
+        }
+        if children.is_empty() {
+            return Ok((None, found));
+        }
+        Ok((Some(self.encode_inner(children)?), found))
     }
 
     /// Adds files after all others.
@@ -92,19 +224,32 @@ impl<'a> Tree<'a> {
 
     fn push_leaves(&mut self, files: &[Arc<DataFile>]) -> Result<()> {
         for chunk in files.chunks(Manifest::ENTRIES_MAX) {
-            let (reference, bytes) = Manifest::encode_files(self.schema, self.epoch, chunk)?;
-            self.fresh.insert(reference.object.digest, chunk.to_vec());
+            let reference = self.encode_leaf(chunk.to_vec())?;
             self.top.push(reference);
-            self.objects.push(bytes);
         }
         Ok(())
     }
 
+    fn encode_leaf(&mut self, files: Vec<Arc<DataFile>>) -> Result<ManifestRef> {
+        let (reference, bytes) = Manifest::encode_files(self.schema, self.epoch, &files)?;
+        let below = Below::Files(files);
+        let fresh = Fresh { bytes, below };
+        self.fresh.insert(reference.object.digest, fresh);
+        Ok(reference)
+    }
+
+    fn encode_inner(&mut self, children: Vec<ManifestRef>) -> Result<ManifestRef> {
+        let (reference, bytes) = Manifest::encode_manifests(self.schema, self.epoch, &children)?;
+        let below = Below::Manifests(children);
+        let fresh = Fresh { bytes, below };
+        self.fresh.insert(reference.object.digest, fresh);
+        Ok(reference)
+    }
+
     fn push_inner(&mut self, at: usize, children: &[ManifestRef]) -> Result<()> {
         for (i, chunk) in children.chunks(Manifest::ENTRIES_MAX).enumerate() {
-            let (reference, bytes) = Manifest::encode_manifests(self.schema, self.epoch, chunk)?;
+            let reference = self.encode_inner(chunk.to_vec())?;
             self.top.insert(at + i, reference);
-            self.objects.push(bytes);
         }
         Ok(())
     }
@@ -146,13 +291,16 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    async fn files(&self, manifests: Vec<ManifestRef>) -> Result<Vec<Arc<DataFile>>> {
-        futures::stream::iter(manifests)
-            .map(|reference| async move {
-                if let Some(files) = self.fresh.get(&reference.object.digest) {
-                    return Ok(files.clone());
+    /// What is in `manifests`, which leave the tree.
+    async fn files(&mut self, manifests: Vec<ManifestRef>) -> Result<Vec<Arc<DataFile>>> {
+        let (loader, schema) = (self.loader, self.schema);
+        let taken = self.take(manifests);
+        futures::stream::iter(taken)
+            .map(|(reference, fresh)| async move {
+                if let Some(Below::Files(files)) = fresh {
+                    return Ok(files);
                 }
-                let manifest = self.loader.manifest(self.schema, &reference).await?;
+                let manifest = loader.manifest(schema, &reference).await?;
                 let files = manifest.files(0..manifest.len())?;
                 Ok(files.into_iter().map(Arc::new).collect::<Vec<_>>())
             })
@@ -161,15 +309,31 @@ impl<'a> Tree<'a> {
             .await
     }
 
-    async fn children(&self, manifests: Vec<ManifestRef>) -> Result<Vec<ManifestRef>> {
-        futures::stream::iter(manifests)
-            .map(|reference| async move {
-                let manifest = self.loader.manifest(self.schema, &reference).await?;
+    async fn children(&mut self, manifests: Vec<ManifestRef>) -> Result<Vec<ManifestRef>> {
+        let (loader, schema) = (self.loader, self.schema);
+        let taken = self.take(manifests);
+        futures::stream::iter(taken)
+            .map(|(reference, fresh)| async move {
+                if let Some(Below::Manifests(manifests)) = fresh {
+                    return Ok(manifests);
+                }
+                let manifest = loader.manifest(schema, &reference).await?;
                 manifest.manifests(0..manifest.len())
             })
             .buffered(CONCURRENCY)
             .try_concat()
             .await
+    }
+
+    /// Those among `manifests` that are not stored yet need not be stored any more.
+    fn take(&mut self, manifests: Vec<ManifestRef>) -> Vec<(ManifestRef, Option<Below>)> {
+        manifests
+            .into_iter()
+            .map(|reference| {
+                let fresh = self.fresh.remove(&reference.object.digest);
+                (reference, fresh.map(|fresh| fresh.below))
+            })
+            .collect()
     }
 }
 

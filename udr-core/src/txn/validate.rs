@@ -69,6 +69,7 @@ impl Transaction {
                     subject: error.to_string(),
                     ours: "it held".to_owned(),
                     theirs: "a change that breaks it".to_owned(),
+                    rows: Vec::new(),
                 }))
             }
             Err(error) => Err(error),

@@ -8,7 +8,7 @@
 //! 2. A commit whose rows were all checked after the last statement checks foreign keys only.
 //! 3. A commit that others were faster than compares its rows with what they published since.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
@@ -413,15 +413,14 @@ async fn files_with_removed(
     table: &TableSnapshot,
 ) -> Result<Vec<Arc<DataFile>>> {
     let kept = table.plan(None).await?;
+    let kept = kept.files.iter();
     let kept = kept
-        .files
-        .iter()
-        .map(|file| file.id)
-        .collect::<BTreeSet<_>>();
-    let files = base.plan(None).await?.files;
+        .map(|task| (task.file.id, task.live_rows()))
+        .collect::<BTreeMap<_, _>>();
+    let files = base.plan(None).await?.files.into_iter();
     Ok(files
-        .into_iter()
-        .filter(|file| !kept.contains(&file.id))
+        .filter(|task| kept.get(&task.file.id) != Some(&task.live_rows()))
+        .map(|task| task.file)
         .collect())
 }
 

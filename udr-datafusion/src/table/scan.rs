@@ -13,9 +13,9 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use udr_core::Result;
 use udr_core::format::DataFile;
 use udr_core::snapshot::{Prune, TableSnapshot};
+use udr_core::{Error, Result};
 
 use super::file_rows::Files;
 use super::predicate::TablePredicate;
@@ -45,9 +45,17 @@ impl Scan<'_> {
         let schema = self.table.arrow_schema();
         let plan = self.table.plan(predicate.map(|p| p as &dyn Prune)).await;
         let mut plan = plan.map_err(to_datafusion)?;
-        plan.files.retain(|file| self.files.keeps(file));
+        plan.files.retain(|task| self.files.keeps(&task.file));
         let whole = plan.files.len() as u64 == plan.files_total;
-        let files = enough(plan.files, self.limit);
+        if let Some(task) = plan.files.iter().find(|task| task.has_deletes()) {
+            return Err(to_datafusion(
+                Error::unsupported("a data file with deleted rows cannot be scanned")
+                    .with("table", self.table.path())
+                    .with("data_file", task.file.object.digest),
+            ));
+        }
+        let files = plan.files.into_iter().map(|task| task.file).collect();
+        let files = enough(files, self.limit);
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(
                 &schema,

@@ -88,6 +88,12 @@ pub(super) fn check(batch: &RecordBatch, level: u8, schema: &Schema) -> Result<(
         if known.contains(&name.as_str()) {
             continue;
         }
+        if let Some(expected) = super::optional::type_of(level, name) {
+            if *field.data_type() != expected {
+                return Err(mistyped(name));
+            }
+            continue;
+        }
         let Some((id, part)) = parse(name) else {
             return Err(Error::unsupported("a manifest has an unknown column")
                 .with("column", name)

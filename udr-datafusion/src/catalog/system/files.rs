@@ -45,8 +45,9 @@ pub(super) async fn files_batch(
     table: &TableSnapshot,
     limit: Option<usize>,
 ) -> Result<RecordBatch> {
-    let mut files = table.plan(None).await?.files;
-    files.truncate(limit.unwrap_or(usize::MAX));
+    let tasks = table.plan(None).await?.files;
+    let files = tasks.into_iter().take(limit.unwrap_or(usize::MAX));
+    let files = files.map(|task| task.file).collect::<Vec<_>>();
     let statistics = files
         .iter()
         .map(|file| statistics(table.schema(), file))
