@@ -10,8 +10,7 @@ use arrow::array::{AsArray as _, BinaryArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::metrics::{
@@ -23,58 +22,12 @@ use datafusion::physical_plan::{
     PlanProperties,
 };
 use futures::StreamExt as _;
-use udr_core::data::TableWriter;
 use udr_core::format::DataFile;
-use udr_core::id::Epoch;
-use udr_core::snapshot::TableSnapshot;
 use udr_core::{Error, Result};
 
+use super::partition_writer::{FileSpec, PartitionWriter};
 use super::properties;
-use crate::constraint::{Given, RowRules};
 use crate::error::to_datafusion;
-use crate::session::UdrSession;
-
-/// What data files are written for.
-#[derive(Clone)]
-pub(crate) struct FileSpec {
-    pub(crate) session: Arc<UdrSession>,
-    pub(crate) table: TableSnapshot,
-    pub(crate) epoch: Epoch,
-    /// What every row must be.
-    pub(crate) rules: Arc<RowRules>,
-}
-
-impl FileSpec {
-    /// # Errors
-    ///
-    /// `Unsupported` if a rule of the table cannot be understood here.
-    pub(crate) fn new(
-        session: &Arc<UdrSession>,
-        table: TableSnapshot,
-        epoch: Epoch,
-        given: Given,
-    ) -> Result<Self> {
-        Ok(Self {
-            session: Arc::clone(session),
-            rules: Arc::new(RowRules::new(session, &table, given)?),
-            table,
-            epoch,
-        })
-    }
-
-    fn writer(&self) -> Result<TableWriter> {
-        let repository = self.session.repository();
-        let writer = TableWriter::new(
-            repository.store(),
-            repository.env(),
-            self.table.id(),
-            self.epoch,
-            self.table.schema(),
-            *self.session.write_options(),
-        )?;
-        Ok(writer.with_bloom_filters(&self.table.key_columns()))
-    }
-}
 
 /// Runs `input` to its end and writes its rows, each partition into files of its own.
 ///
@@ -224,12 +177,12 @@ impl ExecutionPlan for UdrWriteExec {
         context: Arc<TaskContext>,
     ) -> DataFusionResult<SendableRecordBatchStream> {
         let input = self.input.execute(partition, Arc::clone(&context))?;
-        let reservation = MemoryConsumer::new(format!("UdrWriteExec[{partition}]"))
-            .with_can_spill(true)
-            .register(context.memory_pool());
         let writing = Writing {
-            spec: self.spec.clone(),
-            reservation,
+            writer: PartitionWriter::new(
+                &self.spec,
+                &format!("UdrWriteExec[{partition}]"),
+                &context,
+            ),
             baseline: BaselineMetrics::new(&self.metrics, partition),
             files: MetricBuilder::new(&self.metrics).counter("files_written", partition),
             bytes: MetricBuilder::new(&self.metrics).counter("bytes_written", partition),
@@ -248,37 +201,20 @@ impl ExecutionPlan for UdrWriteExec {
 
 /// One partition being written.
 struct Writing {
-    spec: FileSpec,
-    reservation: MemoryReservation,
+    writer: PartitionWriter,
     baseline: BaselineMetrics,
     files: datafusion::physical_plan::metrics::Count,
     bytes: datafusion::physical_plan::metrics::Count,
 }
 
 impl Writing {
-    async fn run(self, mut input: SendableRecordBatchStream) -> DataFusionResult<RecordBatch> {
-        let mut writer = self.spec.writer().map_err(to_datafusion)?;
-        let mut done = Vec::new();
+    async fn run(mut self, mut input: SendableRecordBatchStream) -> DataFusionResult<RecordBatch> {
         while let Some(batch) = input.next().await {
-            let batch = self.spec.rules.apply(&batch?).map_err(to_datafusion)?;
-            writer.write(&batch).await.map_err(to_datafusion)?;
+            let batch = batch?;
+            self.writer.write(&batch).await?;
             self.baseline.record_output(batch.num_rows());
-            match self.reservation.try_resize(writer.memory_bytes()) {
-                Ok(()) => {}
-                // Short of memory, what is buffered becomes a file early.
-                Err(DataFusionError::ResourcesExhausted(_)) => {
-                    let full =
-                        std::mem::replace(&mut writer, self.spec.writer().map_err(to_datafusion)?);
-                    done.extend(full.finish().await.map_err(to_datafusion)?);
-                    self.reservation.try_resize(writer.memory_bytes())?;
-                }
-                Err(error) => return Err(error),
-            }
         }
-        done.extend(writer.finish().await.map_err(to_datafusion)?);
-        self.reservation.free();
-        let rules = self.spec.rules.basis();
-        self.spec.session.remember_checked(&done, rules);
+        let done = self.writer.finish().await?;
         self.files.add(done.len());
         for file in &done {
             self.bytes

@@ -27,7 +27,7 @@ use udr_core::txn::{Alteration, Transaction};
 use udr_core::{Error, Result as CoreResult};
 
 use super::{change, refused, result, target};
-use crate::constraint::{Definition, Given, TableDefinitions, check_generated};
+use crate::constraint::{Definition, TableDefinitions, check_generated};
 use crate::error::to_datafusion;
 use crate::exec::{FileSpec, write_files};
 use crate::functions::has_effects;
@@ -253,7 +253,7 @@ impl NewTable {
             return Ok(Some(0));
         };
         let table = transaction.snapshot().table(&self.path).await?;
-        let spec = FileSpec::new(&self.session, table, transaction.epoch(), Given::Refused)?;
+        let spec = FileSpec::new(self.session, table, transaction.epoch())?;
         let files = write_files(rows, spec, self.task).await.map_err(refused)?;
         let count = files.iter().map(|file| file.rows).sum();
         transaction.append(&self.path, files).await?;

@@ -14,8 +14,9 @@ use udr_core::id::FileId;
 use udr_core::snapshot::TableSnapshot;
 
 use super::predicate::TablePredicate;
+use super::row_columns::RowColumns;
 use super::scan;
-use crate::session::UdrSession;
+use crate::session::{StatementPin, UdrSession};
 
 /// Some files of a table.
 #[derive(Debug, Clone)]
@@ -92,7 +93,9 @@ impl TableProvider for FileRows {
         let predicate = TablePredicate::new(state, self.table.schema(), &self.schema, filters);
         let scan = scan::Scan {
             session: &self.session,
+            pin: &StatementPin::default(),
             table: &self.table,
+            rows: RowColumns::None,
             projection,
             limit: None,
             files: &self.files,

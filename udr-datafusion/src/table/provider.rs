@@ -18,11 +18,11 @@ use udr_core::{Error, Result};
 
 use super::file_rows::Files;
 use super::predicate::TablePredicate;
+use super::row_columns::RowColumns;
 use super::scan;
 use crate::catalog::{Scope, ViewStep, views_unchanged};
-use crate::constraint::Given;
 use crate::error::to_datafusion;
-use crate::exec::{FileSpec, UdrStageExec};
+use crate::exec::{FileSpec, RowTarget, UdrStageExec, truncate};
 use crate::session::{Pinned, Rows, Source, StatementPin, UdrSession};
 
 /// A table by name, at a state that is found when it is scanned.
@@ -39,6 +39,8 @@ pub(crate) struct UdrTable {
     defaults: Arc<Defaults>,
     /// The keys that the optimizer relies on.
     keys: Option<Constraints>,
+    /// The columns that take no values.
+    generated: Arc<[String]>,
     pin: Option<Arc<StatementPin>>,
 }
 
@@ -54,6 +56,11 @@ impl UdrTable {
         table: &TableSnapshot,
     ) -> Result<Self> {
         let defaults = Arc::new(Defaults::new(&session, table)?);
+        let fields = table.schema().fields().iter();
+        let generated = fields
+            .filter(|field| field.generated.is_some())
+            .map(|field| field.name.clone())
+            .collect();
         let keys = scope.source.is_tip().then(|| keys(table)).flatten();
         Ok(Self {
             session,
@@ -63,8 +70,14 @@ impl UdrTable {
             schema: table.arrow_schema(),
             defaults,
             keys,
+            generated,
             pin: None,
         })
+    }
+
+    /// Whether a column is generated, so that no statement gives it a value.
+    pub(crate) fn is_generated(&self, column: &str) -> bool {
+        self.generated.iter().any(|name| name == column)
     }
 
     /// The same table, read at the state of a statement.
@@ -75,12 +88,68 @@ impl UdrTable {
         }
     }
 
-    /// The table at the statement's state, and that state.
-    async fn resolve(&self) -> Result<(Pinned, TableSnapshot)> {
+    /// Its name.
+    pub(crate) fn path(&self) -> &RelationPath {
+        &self.path
+    }
+
+    /// Whether another provider reads the same table at the same state.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.path == other.path
+            && self.source.key() == other.source.key()
+            && self.schema == other.schema
+    }
+
+    /// A plan that reads the table's columns and `rows`, by position in both.
+    pub(super) async fn read(
+        &self,
+        state: &dyn Session,
+        rows: RowColumns,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         // Without the rule that pins whole statements, a scan is a statement of its own.
         let pin = self.pin.clone().unwrap_or_default();
+        let resolved = self.resolve(&pin).await;
+        let (_, table) = resolved.map_err(to_datafusion)?;
+        let predicate = TablePredicate::new(state, table.schema(), &self.schema, filters);
+        let scan = scan::Scan {
+            session: &self.session,
+            pin: &pin,
+            table: &table,
+            rows,
+            projection,
+            // Files are left out for a limit only if every row counts.
+            limit: limit.filter(|_| filters.is_empty()),
+            files: &Files::All,
+        };
+        scan.plan(state, predicate.as_ref()).await
+    }
+
+    /// The table at the state of a statement that changes some of its rows, and where the change
+    /// goes.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if it cannot be written, `Conflict` if it changed since it was planned.
+    pub(super) async fn to_change(&self) -> Result<RowTarget> {
+        self.refuse_fixed()?;
+        let pin = self.pin.clone().unwrap_or_default();
+        let (pinned, table) = self.resolve(&pin).await?;
+        let target = self.session.write_target(&pinned, Rows::Replace).await?;
+        Ok(RowTarget {
+            session: Arc::clone(&self.session),
+            pin,
+            table,
+            target,
+        })
+    }
+
+    /// The table at the statement's state, and that state.
+    async fn resolve(&self, pin: &StatementPin) -> Result<(Pinned, TableSnapshot)> {
         let pinned = pin.state(&self.session, &self.source).await?;
-        views_unchanged(&self.session, &self.views, &pin).await?;
+        views_unchanged(&self.session, &self.views, pin).await?;
         let table = match pinned.snapshot.relation(&self.path).await? {
             Some(Relation::Table(table)) => *table,
             Some(Relation::View(_)) => return Err(self.changed()),
@@ -132,25 +201,26 @@ impl UdrTable {
                     .with("default", sql),
             );
         }
-        let (pinned, table) = self.resolve().await?;
+        let pin = self.pin.clone().unwrap_or_default();
+        let (pinned, table) = self.resolve(&pin).await?;
         let rows = match op {
             InsertOp::Overwrite => Rows::Replace,
             InsertOp::Append | InsertOp::Replace => Rows::Add,
         };
         let target = self.session.write_target(&pinned, rows).await?;
-        let spec = FileSpec::new(&self.session, table, target.epoch(), Given::Refused)?;
+        let spec = FileSpec::new(Arc::clone(&self.session), table, target.epoch())?;
         Ok(UdrStageExec::plan(input, spec, op, target))
     }
 
-    /// The refusal of a row-level change.
+    /// The refusal of a row-level change that was not rewritten before it came here.
     ///
     /// What DataFusion passes to its hooks can be less than the statement said, so that they
     /// would change rows that it did not mean.
     fn refuse_rows(&self, statement: &str) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         Err(to_datafusion(
-            Error::unsupported(format!("{statement} is not supported by this version"))
+            Error::unsupported(format!("{statement} was planned without the rules of UDR"))
                 .with("table", &self.path)
-                .with_hint("INSERT OVERWRITE … SELECT … replaces a table's rows by those that a query keeps"),
+                .with_hint("run it in a context that udr_datafusion::install was called on"),
         ))
     }
 }
@@ -249,17 +319,8 @@ impl TableProvider for UdrTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let (_, table) = self.resolve().await.map_err(to_datafusion)?;
-        let predicate = TablePredicate::new(state, table.schema(), &self.schema, filters);
-        let scan = scan::Scan {
-            session: &self.session,
-            table: &table,
-            projection,
-            // Files are left out for a limit only if every row counts.
-            limit: limit.filter(|_| filters.is_empty()),
-            files: &Files::All,
-        };
-        scan.plan(state, predicate.as_ref()).await
+        self.read(state, RowColumns::None, projection, filters, limit)
+            .await
     }
 
     async fn insert_into(
@@ -289,7 +350,8 @@ impl TableProvider for UdrTable {
     }
 
     async fn truncate(&self, _state: &dyn Session) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        self.refuse_rows("TRUNCATE")
+        let target = self.to_change().await.map_err(to_datafusion)?;
+        truncate(target)
     }
 
     async fn merge_into(

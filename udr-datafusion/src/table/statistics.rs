@@ -11,6 +11,7 @@ use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use udr_core::Result;
 use udr_core::format::{Bound, ColumnStats, DataFile, Field, Schema, Value, merge_column_stats};
 use udr_core::id::FieldId;
+use udr_core::snapshot::FileTask;
 
 use crate::error::into_udr;
 
@@ -47,17 +48,17 @@ pub(super) fn statistics(
 }
 
 /// The statistics of some files together; only their number of rows if they are many.
-pub(super) fn of_files<'a>(
+pub(super) fn of_files(
     schema: &Schema,
     arrow_schema: &ArrowSchema,
-    files: impl Iterator<Item = &'a DataFile> + Clone,
+    tasks: &[FileTask],
 ) -> Result<Statistics> {
-    let rows = files.clone().map(|file| file.rows).sum();
-    let bytes = files.clone().map(|file| file.object.bytes).sum();
-    let columns = if files.clone().count() > FILES_MAX {
+    let rows = tasks.iter().map(FileTask::live_rows).sum();
+    let bytes = tasks.iter().map(|task| task.file.object.bytes).sum();
+    let columns = if tasks.len() > FILES_MAX {
         BTreeMap::new()
     } else {
-        merge_column_stats(files.map(|file| (file.rows, &file.columns)))
+        merge_column_stats(tasks.iter().map(|t| (t.file.rows, &t.file.columns)))
     };
     statistics(schema, arrow_schema, rows, bytes, &columns)
 }
@@ -82,6 +83,16 @@ pub(crate) fn bounds<'a>(
     let found = column(stats, &field.ty.to_arrow())?;
     let value = |value: &Precision<ScalarValue>| value.get_value().cloned();
     Ok(value(&found.min_value).zip(value(&found.max_value)))
+}
+
+/// The same of files some of whose rows are deleted: the number of rows is a fact, but a bound may
+/// have been the value of a row that is gone.
+pub(super) fn without_facts(found: Statistics) -> Statistics {
+    let num_rows = found.num_rows;
+    Statistics {
+        num_rows,
+        ..found.to_inexact()
+    }
 }
 
 fn column(stats: &ColumnStats, data_type: &arrow::datatypes::DataType) -> Result<ColumnStatistics> {
