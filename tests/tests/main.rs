@@ -20,6 +20,7 @@ mod conformance;
 mod corruption;
 mod crash;
 mod golden;
+mod golden_rows;
 mod model;
 mod races;
 mod sql;
