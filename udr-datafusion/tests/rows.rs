@@ -73,7 +73,9 @@ async fn friendly(f: &Fixture, sql: &str) -> datafusion::error::Result<Vec<Vec<S
     let mut rows = Vec::new();
     for batch in &batches {
         for row in 0..batch.num_rows() {
-            let cell = |column| arrow::util::display::array_value_to_string(column, row).unwrap();
+            let cell = |column: &arrow::array::ArrayRef| {
+                arrow::util::display::array_value_to_string(column, row).unwrap()
+            };
             rows.push(batch.columns().iter().map(cell).collect());
         }
     }

@@ -26,6 +26,7 @@ use crate::session::{BeginOptions, StatementPin, UdrSession};
 use crate::table::{RowSink, RowsTable, UdrTable};
 
 use super::change;
+use super::values::allow_nulls;
 
 /// Pins all tables of a plan to one state, and turns transaction statements into commands.
 #[derive(Debug)]
@@ -63,6 +64,7 @@ impl UdrAnalyzerRule {
             LogicalPlan::Dml(mut dml) => Ok(match pinned(&dml.target, pin) {
                 Some(target) => {
                     dml.target = target;
+                    dml.input = allow_nulls(dml.input)?;
                     Transformed::yes(LogicalPlan::Dml(dml))
                 }
                 None => Transformed::no(LogicalPlan::Dml(dml)),

@@ -6,6 +6,7 @@
 mod analyzer;
 mod change;
 mod relation;
+mod values;
 
 pub(crate) use analyzer::UdrAnalyzerRule;
 pub(crate) use relation::VersionClauses;

@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(ranges(&[0], 5), [1..5]);
         assert_eq!(ranges(&[4], 5), [0..4]);
         assert_eq!(ranges(&[1, 2], 5), [0..1, 3..5]);
-        assert_eq!(ranges(&[0, 1, 2, 3, 4], 5), []);
+        assert!(ranges(&[0, 1, 2, 3, 4], 5).is_empty());
         assert_eq!(ranges(&[1, 9], 5), [0..1, 2..5]);
     }
 

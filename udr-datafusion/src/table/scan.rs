@@ -22,7 +22,7 @@ use super::file_rows::Files;
 use super::predicate::TablePredicate;
 use super::reader::DataFileReaderFactory;
 use super::row_columns::RowColumns;
-use super::statistics::{FILES_MAX, of_files, statistics, without_facts};
+use super::statistics::{FILES_MAX, of_files, statistics};
 use crate::error::to_datafusion;
 use crate::session::{StatementPin, UdrSession};
 
@@ -113,8 +113,6 @@ impl Scan<'_> {
         if self.limit.is_some() {
             // The rows that will be read are some of these.
             found = found.to_inexact();
-        } else if tasks.iter().any(FileTask::has_deletes) {
-            found = without_facts(found);
         }
         Ok(padded(found, schema))
     }
@@ -160,9 +158,10 @@ impl Scan<'_> {
 
     /// The deleted rows of each file.
     async fn deleted(&self, tasks: &[FileTask]) -> Result<Vec<Option<Arc<DeletionVector>>>> {
-        let store = self.session.repository().store();
-        futures::stream::iter(tasks)
-            .map(|task| task.deleted(store, self.table.id()))
+        let (store, table) = (self.session.repository().store(), self.table.id());
+        let vectors = tasks.iter().cloned();
+        let vectors = vectors.map(|task| async move { task.deleted(store, table).await });
+        futures::stream::iter(vectors)
             .buffered(VECTORS)
             .try_collect()
             .await

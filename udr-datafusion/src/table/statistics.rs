@@ -58,7 +58,11 @@ pub(super) fn of_files(
     let columns = if tasks.len() > FILES_MAX {
         BTreeMap::new()
     } else {
-        merge_column_stats(tasks.iter().map(|t| (t.file.rows, &t.file.columns)))
+        let parts = tasks
+            .iter()
+            .map(|task| (task.live_rows(), task.column_stats()));
+        let parts = parts.collect::<Vec<_>>();
+        merge_column_stats(parts.iter().map(|(rows, columns)| (*rows, columns)))
     };
     statistics(schema, arrow_schema, rows, bytes, &columns)
 }
@@ -83,16 +87,6 @@ pub(crate) fn bounds<'a>(
     let found = column(stats, &field.ty.to_arrow())?;
     let value = |value: &Precision<ScalarValue>| value.get_value().cloned();
     Ok(value(&found.min_value).zip(value(&found.max_value)))
-}
-
-/// The same of files some of whose rows are deleted: the number of rows is a fact, but a bound may
-/// have been the value of a row that is gone.
-pub(super) fn without_facts(found: Statistics) -> Statistics {
-    let num_rows = found.num_rows;
-    Statistics {
-        num_rows,
-        ..found.to_inexact()
-    }
 }
 
 fn column(stats: &ColumnStats, data_type: &arrow::datatypes::DataType) -> Result<ColumnStatistics> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::catalog::TableProvider as _;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{Column, ScalarValue};

@@ -3,7 +3,7 @@
 //! Which rows a statement changes must follow from what it read: a conflict is decided by the
 //! rows, and a transaction can only tell what it depends on if asking again gives the same.
 
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use udr_core::Error;
