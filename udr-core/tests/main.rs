@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod constraints;
 mod row_changes;
 mod transactions;
 

@@ -191,18 +191,22 @@ impl Check<'_> {
             if !field.nullable && (new || !none) {
                 let broken = is_null(column(&field.name));
                 if let Some(row) = self.query.row_where(self.table, files, broken).await? {
-                    return Err(self
-                        .broken("a NULL in a column that is NOT NULL", &row)
-                        .with("column", &field.name));
+                    return Err(self.broken(
+                        "a NULL in a column that is NOT NULL",
+                        ("column", &field.name),
+                        &row,
+                    ));
                 }
             }
             if let Some(sql) = field.generated.as_ref().filter(|_| !none) {
                 let value = self.expression(sql, Some(field.ty.to_arrow()))?;
                 let broken = binary_expr(column(&field.name), Operator::IsDistinctFrom, value);
                 if let Some(row) = self.query.row_where(self.table, &unknown, broken).await? {
-                    return Err(self
-                        .broken("a generated column has another value", &row)
-                        .with("column", &field.name));
+                    return Err(self.broken(
+                        "a generated column has another value",
+                        ("column", &field.name),
+                        &row,
+                    ));
                 }
             }
         }
@@ -218,8 +222,7 @@ impl Check<'_> {
             let broken = is_false(self.expression(sql, None)?);
             if let Some(row) = self.query.row_where(self.table, files, broken).await? {
                 return Err(self
-                    .broken("a row breaks a check", &row)
-                    .with("constraint", name)
+                    .broken("a row breaks a check", ("constraint", name), &row)
                     .with("check", sql));
             }
         }
@@ -277,8 +280,9 @@ impl Check<'_> {
             .with("key", found))
     }
 
-    fn broken(&self, why: &str, row: &str) -> Error {
+    fn broken(&self, why: &str, rule: (&'static str, &str), row: &str) -> Error {
         Error::invalid(why)
+            .with(rule.0, rule.1)
             .with("table", self.table.path())
             .with("row", row)
     }

@@ -1,8 +1,20 @@
 //! Constraints: what is accepted, what is stored, and that every way of writing rows obeys them.
 
-use udr_core::ErrorKind;
+use std::sync::Arc;
 
-use crate::fixture::Fixture;
+use arrow::array::{ArrayRef, Int32Array};
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use udr_core::data::{TableWriter, WriteOptions};
+use udr_core::env::Env;
+use udr_core::store::Store;
+use udr_core::{ErrorKind, Repository};
+use udr_datafusion::error::udr_error;
+use udr_datafusion::{InstallOptions, install};
+
+use crate::fixture::{Fixture, path};
 
 /// Asserts that a statement is refused as `Invalid`, with all of these parts in the message.
 async fn broken(f: &Fixture, sql: &str, parts: &[&str]) {
@@ -124,7 +136,7 @@ async fn generated_columns_are_computed_and_take_no_values() {
         "b INT GENERATED ALWAYS AS (random())",
         "b INT DEFAULT 1 GENERATED ALWAYS AS (a)",
         "b TIMESTAMP GENERATED ALWAYS AS (now())",
-        "b INT[] GENERATED ALWAYS AS (a)",
+        "b BOOLEAN GENERATED ALWAYS AS (DATE '2026-01-31')",
     ] {
         let sql = format!("CREATE TABLE bad (a INT, {column})");
         broken(&f, &sql, &[]).await;
@@ -227,6 +239,193 @@ async fn a_statement_in_a_transaction_sees_the_keys_of_those_before_it() {
     broken(&f, "INSERT INTO u VALUES (1)", &["u_pkey"]).await;
     f.udr("COMMIT").await;
     assert_eq!(f.udr("SELECT id FROM t ORDER BY id").await, ["1", "2", "4"]);
+    f.check().await;
+}
+
+#[tokio::test]
+async fn changed_rows_obey_the_rules_for_rows() {
+    let f = Fixture::new().await;
+    f.udr(
+        "CREATE TABLE t (id INT PRIMARY KEY, n INT NOT NULL CHECK (n > 0), \
+         double INT GENERATED ALWAYS AS (n * 2))",
+    )
+    .await;
+    f.udr("INSERT INTO t (id, n) VALUES (1, 1), (2, 2), (3, 3)")
+        .await;
+    broken(
+        &f,
+        "UPDATE t SET n = n - 2",
+        &["t_n_check", "public.t", "n=-1"],
+    )
+    .await;
+    broken(
+        &f,
+        "UPDATE t SET n = NULL WHERE id = 2",
+        &["column=`n`", "id=2, n=NULL"],
+    )
+    .await;
+    broken(
+        &f,
+        "UPDATE t SET double = 7",
+        &["generated", "column=`double`"],
+    )
+    .await;
+    f.udr("UPDATE t SET n = n + 10 WHERE id > 1").await;
+    let all = "SELECT * FROM t ORDER BY id";
+    assert_eq!(f.udr(all).await, ["1|1|2", "2|12|24", "3|13|26"]);
+    let merge = |then: &str| {
+        format!("MERGE INTO t USING (VALUES (1, 5), (9, 9)) AS s (id, n) ON t.id = s.id {then}")
+    };
+    let update = "WHEN MATCHED THEN UPDATE SET n = s.n";
+    let insert = "WHEN NOT MATCHED THEN INSERT (id, n) VALUES (s.id, s.n)";
+    for (then, parts) in [
+        ("WHEN MATCHED THEN UPDATE SET n = 0", ["t_n_check", "n=0"]),
+        (
+            "WHEN MATCHED THEN UPDATE SET double = 5",
+            ["generated", "double"],
+        ),
+        (
+            "WHEN NOT MATCHED THEN INSERT (id, n, double) VALUES (s.id, s.n, 5)",
+            ["generated", "double"],
+        ),
+        (
+            "WHEN NOT MATCHED THEN INSERT (id, n) VALUES (1, s.n)",
+            ["t_pkey", "id=1"],
+        ),
+    ] {
+        broken(&f, &merge(then), &parts).await;
+    }
+    f.udr(&merge(&format!("{update} {insert}"))).await;
+    assert_eq!(f.udr(all).await, ["1|5|10", "2|12|24", "3|13|26", "9|9|18"]);
+    f.check().await;
+}
+
+#[tokio::test]
+async fn changed_rows_keep_keys_apart() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (id INT PRIMARY KEY, n INT)").await;
+    f.udr("INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)").await;
+    f.udr("INSERT INTO t VALUES (4, 4)").await;
+    broken(&f, "UPDATE t SET id = 1 WHERE id = 2", &["t_pkey", "id=1"]).await;
+    broken(&f, "UPDATE t SET id = 7", &["t_pkey", "id=7"]).await;
+    // All rows move at once, so that none is in the way of another.
+    f.udr("UPDATE t SET id = id + 1").await;
+    assert_eq!(
+        f.udr("SELECT id FROM t ORDER BY id").await,
+        ["2", "3", "4", "5"]
+    );
+    f.udr("BEGIN").await;
+    f.udr("DELETE FROM t WHERE id = 2").await;
+    f.udr("INSERT INTO t VALUES (2, 9)").await;
+    broken(&f, "INSERT INTO t VALUES (2, 9)", &["t_pkey"]).await;
+    f.udr("DELETE FROM t WHERE id = 2").await;
+    f.udr("INSERT INTO t VALUES (2, 10)").await;
+    f.udr("COMMIT").await;
+    assert_eq!(f.udr("SELECT n FROM t WHERE id = 2").await, ["10"]);
+    f.check().await;
+}
+
+#[tokio::test]
+async fn rows_with_children_are_not_deleted() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE p (id INT PRIMARY KEY, n INT)").await;
+    f.udr("CREATE TABLE c (id INT, p INT REFERENCES p)").await;
+    f.udr("INSERT INTO p VALUES (1, 1), (2, 2), (3, 3), (4, 4)")
+        .await;
+    f.udr("INSERT INTO c VALUES (1, 1), (2, 2), (3, NULL)")
+        .await;
+    for sql in [
+        "DELETE FROM p WHERE id = 1",
+        "DELETE FROM p",
+        "TRUNCATE TABLE p",
+        "UPDATE p SET id = 10 WHERE id = 2",
+        "UPDATE c SET p = 9 WHERE id = 2",
+        "MERGE INTO p USING (VALUES (1)) AS s (id) ON p.id = s.id WHEN MATCHED THEN DELETE",
+    ] {
+        broken(&f, sql, &["c_p_fkey"]).await;
+    }
+    f.udr("DELETE FROM p WHERE id = 3").await;
+    f.udr("UPDATE p SET n = 0").await;
+    f.udr("UPDATE p SET id = 30 WHERE id = 4").await;
+    f.udr("BEGIN").await;
+    f.udr("DELETE FROM p WHERE id = 1").await;
+    f.udr("DELETE FROM c WHERE p = 1").await;
+    f.udr("COMMIT").await;
+    f.udr("BEGIN").await;
+    f.udr("UPDATE p SET id = 20 WHERE id = 2").await;
+    f.udr("UPDATE c SET p = 20 WHERE p = 2").await;
+    f.udr("COMMIT").await;
+    assert_eq!(f.udr("SELECT p FROM c ORDER BY id").await, ["20", ""]);
+    f.check().await;
+}
+
+#[tokio::test]
+async fn a_child_and_the_deletion_of_its_parent_do_not_both_commit() {
+    for child_first in [true, false] {
+        let (a, b) = two("CREATE TABLE p (id INT PRIMARY KEY)").await;
+        a.udr("CREATE TABLE c (p INT REFERENCES p)").await;
+        a.udr("INSERT INTO p SELECT value FROM generate_series(1, 20)")
+            .await;
+        a.udr("BEGIN").await;
+        b.udr("BEGIN").await;
+        a.udr("INSERT INTO c VALUES (7)").await;
+        b.udr("DELETE FROM p WHERE id = 7").await;
+        let (first, second) = if child_first { (&a, &b) } else { (&b, &a) };
+        first.udr("COMMIT").await;
+        let (kind, text) = second.udr_refused("COMMIT").await;
+        assert_eq!(kind, ErrorKind::Conflict, "{text}");
+        assert!(text.contains("c_p_fkey") && text.contains("p=7"), "{text}");
+        // What has nothing to do with each other commits.
+        first.udr("BEGIN").await;
+        second.udr("BEGIN").await;
+        first.udr("INSERT INTO c VALUES (8)").await;
+        second.udr("DELETE FROM p WHERE id = 9").await;
+        first.udr("COMMIT").await;
+        second.udr("COMMIT").await;
+        a.check().await;
+    }
+}
+
+#[tokio::test]
+async fn an_update_and_an_insert_of_one_key_do_not_both_commit() {
+    for update_first in [true, false] {
+        let (a, b) = two("CREATE TABLE t (id INT PRIMARY KEY)").await;
+        a.udr("INSERT INTO t SELECT value FROM generate_series(1, 20)")
+            .await;
+        a.udr("BEGIN").await;
+        b.udr("BEGIN").await;
+        a.udr("UPDATE t SET id = 100 WHERE id = 1").await;
+        b.udr("INSERT INTO t VALUES (100)").await;
+        let (first, second) = if update_first { (&a, &b) } else { (&b, &a) };
+        first.udr("COMMIT").await;
+        let (kind, text) = second.udr_refused("COMMIT").await;
+        assert_eq!(kind, ErrorKind::Conflict, "{text}");
+        assert!(text.contains("t_pkey") && text.contains("id=100"), "{text}");
+        a.check().await;
+    }
+}
+
+#[tokio::test]
+async fn rows_that_are_deleted_need_not_obey() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (id INT, n INT)").await;
+    f.udr("INSERT INTO t SELECT value, value + 0 FROM generate_series(1, 10)")
+        .await;
+    f.udr("INSERT INTO t VALUES (NULL, 1), (1, -1), (50, 2), (51, 2)")
+        .await;
+    f.udr("DELETE FROM t WHERE id IS NULL OR n < 0").await;
+    f.udr("ALTER TABLE t ADD PRIMARY KEY (id), ADD CHECK (n > 0)")
+        .await;
+    assert_eq!(f.udr("SELECT count(*), count(id) FROM t").await, ["12|12"]);
+    assert_eq!(
+        f.udr("SELECT id FROM t WHERE id > 49 ORDER BY id").await,
+        ["50", "51"]
+    );
+    f.udr("UPDATE t SET n = n + 1 WHERE id = 50").await;
+    // The file is written anew without what is deleted.
+    f.udr("DELETE FROM t WHERE id = 51").await;
+    f.udr("UPDATE t SET n = n + 1").await;
+    assert_eq!(f.udr("SELECT min(id), max(n) FROM t").await, ["1|11"]);
     f.check().await;
 }
 
@@ -610,6 +809,137 @@ async fn files_without_a_key_are_not_read_for_it() {
     )
     .await;
     f.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_sessions_that_insert_one_key_at_once_one_wins() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (id INT PRIMARY KEY, who INT)").await;
+    for round in 0..4 {
+        let mut sessions = Vec::new();
+        for who in 0..6 {
+            let session = f.other().await;
+            sessions.push(tokio::spawn(async move {
+                let sql = format!("INSERT INTO t VALUES ({round}, {who}), (-{who} - 1, {round})");
+                session.try_udr(&sql).await.map(|_| who)
+            }));
+        }
+        let mut won = Vec::new();
+        for session in sessions {
+            match session.await.unwrap() {
+                Ok(who) => won.push(who),
+                Err(error) => {
+                    let error = udr_error(&error).unwrap();
+                    let kinds = [ErrorKind::Conflict, ErrorKind::Invalid];
+                    assert!(kinds.contains(&error.kind()), "{error:?}");
+                    assert!(error.to_string().contains("t_pkey"), "{error}");
+                }
+            }
+        }
+        assert_eq!(won.len(), 1, "{won:?}");
+        f.udr("DELETE FROM t WHERE id < 0").await;
+    }
+    assert_eq!(
+        f.udr("SELECT count(*), count(DISTINCT id) FROM t").await,
+        ["4|4"]
+    );
+    f.check().await;
+}
+
+#[tokio::test]
+async fn files_that_were_not_written_here_are_checked_when_they_are_staged() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (id INT, n INT CHECK (n > 0), m INT GENERATED ALWAYS AS (n + 1))")
+        .await;
+    for (n, m, part) in [(0, 1, "t_n_check"), (1, 1, "generated"), (1, 2, "")] {
+        for open in [true, false] {
+            if open {
+                f.udr("BEGIN").await;
+            }
+            let outcome = foreign_append(&f, [1, n, m]).await;
+            if open {
+                f.udr("ROLLBACK").await;
+            }
+            match outcome {
+                Ok(()) => assert_eq!(part, "", "{n}, {m} were accepted"),
+                Err(error) => assert!(
+                    !part.is_empty() && error.to_string().contains(part),
+                    "{n}, {m}: {error}"
+                ),
+            }
+        }
+    }
+    assert_eq!(f.udr("SELECT * FROM t").await, ["1|1|2"]);
+    f.check().await;
+}
+
+/// Appends one row to `t` without the engine.
+async fn foreign_append(f: &Fixture, row: [i32; 3]) -> udr_core::Result<()> {
+    let session = &f.session;
+    session
+        .write(async move |transaction| {
+            let table = transaction.snapshot().table(&path("t")).await?;
+            let repository = session.repository();
+            let mut writer = TableWriter::new(
+                repository.store(),
+                repository.env(),
+                table.id(),
+                transaction.epoch(),
+                table.schema(),
+                WriteOptions::default(),
+            )?;
+            let columns = row.map(|value| Arc::new(Int32Array::from(vec![value])) as ArrayRef);
+            let batch = RecordBatch::try_new(table.arrow_schema(), columns.to_vec()).unwrap();
+            writer.write(&batch).await?;
+            let files = writer.finish().await?;
+            transaction.append(&path("t"), files).await
+        })
+        .await
+}
+
+#[tokio::test]
+async fn keys_are_compared_within_the_memory_limit() {
+    let env = Env::seeded(7, 1_767_225_600_000_000);
+    let repository = Repository::create(Store::memory(), env).await.unwrap();
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(24 << 20)))
+        .build_arc()
+        .unwrap();
+    let config = SessionConfig::new().with_target_partitions(2);
+    let ctx = SessionContext::new_with_config_rt(config, runtime);
+    let session = install(&ctx, InstallOptions::new(repository))
+        .await
+        .unwrap();
+    let f = Fixture { ctx, session };
+    f.udr("CREATE TABLE t (id TEXT PRIMARY KEY)").await;
+    let insert = |first: i64, last: i64| {
+        format!(
+            "INSERT INTO t SELECT concat('a rather long key, so that it takes memory: ', value) \
+             FROM generate_series({first}, {last})"
+        )
+    };
+    f.udr(&insert(1, 150_000)).await;
+    f.udr(&insert(150_001, 300_000)).await;
+    broken(&f, &insert(300_000, 450_000), &["t_pkey", "memory: 300000"]).await;
+    assert_eq!(f.udr("SELECT count(*) FROM t").await, ["300000"]);
+}
+
+#[tokio::test]
+async fn bloom_filters_leave_out_row_groups_without_a_key() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT)")
+        .await;
+    f.udr("INSERT INTO t SELECT value * 2, value * 2 + 1 FROM generate_series(1, 5000)")
+        .await;
+    let pruned = async |sql: &str| {
+        let plan = f.udr(&format!("EXPLAIN ANALYZE {sql}")).await.join("\n");
+        let (_, rest) = plan.split_once("row_groups_pruned_bloom_filter=").unwrap();
+        rest.split(',').next().unwrap().to_owned()
+    };
+    let there = pruned("SELECT * FROM t WHERE id = 500").await;
+    let absent = pruned("SELECT * FROM t WHERE id = 501").await;
+    assert!(there.contains("1 matched"), "{there}");
+    assert!(absent.contains("0 matched"), "{absent}");
 }
 
 /// Two sessions on a repository in which a statement was run.
