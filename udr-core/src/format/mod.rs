@@ -14,6 +14,7 @@ mod ref_record;
 mod repository_file;
 mod root;
 mod schema;
+mod storable;
 mod table_state;
 mod types;
 mod value;

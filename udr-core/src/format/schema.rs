@@ -74,7 +74,8 @@ impl Schema {
     ///
     /// # Errors
     ///
-    /// `Unsupported` for types that cannot be stored, `Invalid` for empty or repeated names.
+    /// `Unsupported` for types that cannot be stored or if there are no columns, `Invalid` for empty
+    /// or repeated names.
     pub fn from_arrow(schema: &ArrowSchema) -> Result<Self> {
         let mut last = FieldId(0);
         let fields = schema
@@ -87,6 +88,7 @@ impl Schema {
             last_field_id: last,
         };
         schema.check(&Error::invalid)?;
+        schema.to_parquet()?;
         Ok(schema)
     }
 

@@ -125,6 +125,15 @@ impl TableSnapshot {
         Arc::clone(&self.arrow_schema)
     }
 
+    /// The top of its stored manifest tree.
+    pub(crate) fn stored_manifests(&self) -> &[ManifestRef] {
+        self.staged.kept().map_or(&[][..], |state| &state.manifests)
+    }
+
+    pub(crate) fn loader(&self) -> &Loader {
+        &self.loader
+    }
+
     /// Where its files are.
     pub fn store(&self) -> &Store {
         self.loader.store()
@@ -184,7 +193,7 @@ impl TableSnapshot {
     ///
     /// `Unavailable`, `Corrupt`.
     pub async fn plan(&self, prune: Option<&dyn Prune>) -> Result<ScanPlan> {
-        let top = self.staged.kept().map_or(&[][..], |s| &s.manifests);
+        let top = self.stored_manifests();
         let mut found = scan::find(&self.loader, &self.schema, top, prune).await?;
         let added = scan::keep_files(&self.schema, &self.staged.added, prune)?;
         found.files.extend(added);

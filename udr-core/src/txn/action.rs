@@ -122,14 +122,7 @@ impl Action {
                 alter::apply(snapshot, overlay, *id, table, alterations).await?;
             }
             Self::RenameTable { id, from, to } => {
-                let mut table = table(snapshot, from, *id).await?;
-                free(snapshot, to).await?;
-                table.path = Some(to.clone());
-                overlay.tables.insert(*id, table);
-                overlay.relations.insert(from.clone(), None);
-                overlay
-                    .relations
-                    .insert(to.clone(), Some(StagedRelation::Table(*id)));
+                rename_table(snapshot, overlay, *id, (from, to)).await?;
             }
             Self::DropTable { path, id } => {
                 let mut table = table(snapshot, path, *id).await?;
@@ -189,6 +182,22 @@ async fn drop_namespace(
     } else {
         overlay.namespaces.remove(name);
     }
+    Ok(())
+}
+
+async fn rename_table(
+    snapshot: &Snapshot,
+    overlay: &mut Overlay,
+    id: TableId,
+    (from, to): (&RelationPath, &RelationPath),
+) -> Result<()> {
+    let mut table = table(snapshot, from, id).await?;
+    free(snapshot, to).await?;
+    table.path = Some(to.clone());
+    overlay.tables.insert(id, table);
+    overlay.relations.insert(from.clone(), None);
+    let renamed = Some(StagedRelation::Table(id));
+    overlay.relations.insert(to.clone(), renamed);
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! them, all other objects by [`Transaction::commit`], and one record makes it all visible.
 
 mod action;
+mod ahead;
 mod alter;
 mod conflict;
 mod find_rows;
@@ -23,6 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::action::Action;
+pub use self::ahead::read_ahead;
 pub use self::alter::Alteration;
 pub use self::conflict::Conflict;
 pub(crate) use self::publish::{snapshot_at, snapshot_of};
@@ -228,8 +230,10 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists`; `NotFound` if the namespace does not exist; `Unavailable`, `Corrupt`.
+    /// `AlreadyExists`; `NotFound` if the namespace does not exist; `Unsupported` if no row of
+    /// `schema` can be stored; `Unavailable`, `Corrupt`.
     pub async fn create_table(&mut self, path: &RelationPath, schema: Schema) -> Result<TableId> {
+        schema.to_parquet()?;
         let id = self.context.env.table_id();
         let schema = Arc::new(schema);
         self.stage(Action::CreateTable {
@@ -242,6 +246,8 @@ impl Transaction {
     }
 
     /// Adds data files, written for this table, to it.
+    ///
+    /// Reads the manifests that the commit will merge, unless they are at hand; see [`read_ahead`].
     ///
     /// # Errors
     ///
@@ -257,7 +263,17 @@ impl Transaction {
             id,
             files,
         })
-        .await
+        .await?;
+        // So that the commit does not wait for it; what cannot be read is for it to say.
+        if let Some(table) = self.overlay.tables.get(&id)
+            && let Some(kept) = table.kept()
+        {
+            let (loader, files) = (&self.context.loader, table.added.len());
+            ahead::read(loader, &table.schema, &kept.manifests, files)
+                .await
+                .ok();
+        }
+        Ok(())
     }
 
     /// Replaces all rows of a table by those of data files written for it.

@@ -20,7 +20,7 @@ use crate::id::{Digest, Epoch, TableId, TransactionId};
 use crate::snapshot::overlay::{Overlay, StagedRelation, StagedTable};
 use crate::snapshot::{Catalog, CatalogEntry, Snapshot};
 
-/// How many objects are uploaded at once.
+/// How many deletion vectors are uploaded at once.
 const UPLOADS: usize = 64;
 
 /// A commit whose objects are not stored yet.
@@ -36,21 +36,14 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Makes every object durable, all at once (invariant 8).
     pub(super) async fn store(&self, context: &Context) -> Result<()> {
+        let objects = context.store.put_objects(self.epoch, self.objects.clone());
         // By value: a future that borrows each item is not provably `Send`.
-        let objects = self.objects.clone().into_iter().map(|bytes| (None, bytes));
-        let vectors = self.vectors.clone().into_iter();
-        let vectors = vectors.map(|(table, bytes)| (Some(table), bytes));
         let (store, epoch) = (&context.store, self.epoch);
-        futures::stream::iter(objects.chain(vectors).collect::<Vec<_>>())
-            .map(|(table, bytes)| async move {
-                match table {
-                    None => store.put_object(epoch, bytes).await,
-                    Some(table) => store.put_deletion_vector(table, epoch, bytes).await,
-                }
-            })
+        let vectors = futures::stream::iter(self.vectors.clone())
+            .map(|(table, bytes)| store.put_deletion_vector(table, epoch, bytes))
             .buffer_unordered(UPLOADS)
-            .try_for_each(|_| async { Ok(()) })
-            .await
+            .try_for_each(|_| async { Ok(()) });
+        Box::pin(async { futures::try_join!(objects, vectors).map(drop) }).await
     }
 
     /// Keeps what a following transaction will ask for.

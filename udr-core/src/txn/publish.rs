@@ -360,7 +360,7 @@ async fn published_between(
 ) -> Result<Vec<Published>> {
     let versions = from.version.0 + 1..=to.version.0;
     let records = futures::stream::iter(versions)
-        .map(|version| context.history.existing(&from.name, Version(version)))
+        .map(|version| context.history.sibling(from, Version(version)))
         .buffered(CONCURRENCY)
         .try_collect::<Vec<_>>()
         .await?;
@@ -397,6 +397,7 @@ pub(crate) async fn snapshot_of(context: &Context, record: &RefRecord) -> Result
         version: Some(record.version),
         commit,
         at: record.at,
+        skipped: record.skipped,
     };
     snapshot_at(context, point).await
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::DFSchema;
-use datafusion::common::config::SqlParserOptions;
+use datafusion::common::config::{ExecutionOptions, SqlParserOptions};
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::context::SessionState;
@@ -24,16 +24,20 @@ pub(crate) enum Wanted {
     Of(DataType),
 }
 
-/// The expression that a stored text says, over the columns of `schema`.
-///
-/// Neither the dialect nor the settings of a context change what it says.
-pub(super) fn parse(state: &SessionState, sql: &str, schema: &DFSchema) -> DataFusionResult<Expr> {
+/// The state of a context in which rules say the same for everybody: neither the dialect nor the
+/// time zone of a client changes what an expression is.
+pub(super) fn for_rules(state: &SessionState) -> SessionState {
     let mut state = state.clone();
-    state.config_mut().options_mut().sql_parser = SqlParserOptions::default();
-    state.create_logical_expr(sql, schema)
+    let options = state.config_mut().options_mut();
+    let defaults = ExecutionOptions::default();
+    options.sql_parser = SqlParserOptions::default();
+    options.execution.time_zone = defaults.time_zone;
+    options.execution.enable_ansi_mode = defaults.enable_ansi_mode;
+    state
 }
 
-/// The expression, ready to be evaluated over batches of `schema`; of type `wanted`.
+/// The expression, ready to be evaluated over batches of `schema`; of type `wanted`. `state` is one
+/// [`for_rules`].
 pub(super) fn compile(
     state: &SessionState,
     sql: &str,
@@ -41,7 +45,7 @@ pub(super) fn compile(
     wanted: &Wanted,
 ) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
     let columns = DFSchema::try_from(Arc::clone(schema))?;
-    let expr = parse(state, sql, &columns)?;
+    let expr = state.create_logical_expr(sql, &columns)?;
     let expr = match wanted {
         Wanted::Boolean => expr,
         Wanted::Of(ty) => expr.cast_to(ty, &columns)?,
@@ -68,7 +72,8 @@ pub(crate) fn check_expression(
     };
     let engine = |error: datafusion::error::DataFusionError| refuse(error.strip_backtrace());
     let columns = DFSchema::try_from(Arc::clone(schema)).map_err(engine)?;
-    let expr = parse(state, sql, &columns).map_err(engine)?;
+    let state = &for_rules(state);
+    let expr = state.create_logical_expr(sql, &columns).map_err(engine)?;
     let mut reason = None;
     expr.apply(|expr| {
         reason = reason_against(expr);

@@ -15,7 +15,7 @@ use udr_core::name::RelationPath;
 use udr_core::snapshot::TableSnapshot;
 use udr_core::{Error, Result};
 
-use super::expression::{Wanted, compile};
+use super::expression::{Wanted, compile, for_rules};
 use crate::session::UdrSession;
 
 /// The most characters of a row that an error shows.
@@ -100,7 +100,7 @@ impl RowRules {
         if basis.checks.is_empty() && fields.iter().all(|f| f.generated.is_none()) {
             return Ok(rules);
         }
-        let state = session.context_state()?;
+        let state = for_rules(&session.context_state()?);
         let strange = |what: &str, sql: &str, error: DataFusionError| {
             Error::unsupported("a rule for rows cannot be understood here")
                 .with("table", table.path())

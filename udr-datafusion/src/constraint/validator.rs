@@ -25,7 +25,7 @@ use udr_core::snapshot::{Snapshot, TableSnapshot};
 use udr_core::txn::Validate;
 use udr_core::{Error, Result};
 
-use super::expression::parse;
+use super::expression::for_rules;
 use super::keys::KeyRows;
 use super::query::{Query, column};
 use super::row_rules::RuleBasis;
@@ -100,7 +100,7 @@ impl Validator {
             .get_extension::<UdrSession>()
             .ok_or_else(|| Error::internal("the context has no repository"))?;
         // A context of its own starts the clock of its statement.
-        let state = SessionContext::new_with_state(state).state();
+        let state = SessionContext::new_with_state(for_rules(&state)).state();
         Ok(Query { session, state })
     }
 }
@@ -290,7 +290,7 @@ impl Check<'_> {
     fn expression(&self, sql: &str, ty: Option<arrow::datatypes::DataType>) -> Result<Expr> {
         let schema = DFSchema::try_from(self.table.relaxed().arrow_schema());
         let expr = schema.and_then(|schema| {
-            let expr = parse(&self.query.state, sql, &schema)?;
+            let expr = self.query.state.create_logical_expr(sql, &schema)?;
             match ty {
                 Some(ty) => expr.cast_to(&ty, &schema),
                 None => Ok(expr),

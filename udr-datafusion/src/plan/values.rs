@@ -1,47 +1,32 @@
-//! VALUES that are inserted may have NULL where the table may not.
+//! `INSERT … VALUES` into a column that is not nullable.
 //!
-//! DataFusion gives the VALUES of an INSERT the schema of the table, and fails on a NULL with the
-//! name of a column of VALUES. Here whoever writes the rows finds it, and names the table, the
-//! column and the row; and a generated column has no value yet.
+//! DataFusion gives the columns of VALUES the nullability of the table's, and Arrow then refuses a
+//! NULL in the name of a column that only DataFusion knows, `column2`. So VALUES may have NULLs
+//! here, and the writer refuses them in the name of the table's column.
 
 use std::sync::Arc;
 
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::error::Result;
-use datafusion::logical_expr::{LogicalPlan, Values};
+use datafusion::logical_expr::{LogicalPlan, Projection, Values};
 
-/// The input of an INSERT whose VALUES allow NULL in every column.
-pub(super) fn allow_nulls(input: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
-    if !input.exists(|node| Ok(is_strict(node)))? {
+/// The input of an INSERT, with VALUES whose columns are nullable.
+pub(super) fn nullable_values(input: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
+    let LogicalPlan::Projection(projection) = input.as_ref() else {
         return Ok(input);
-    }
-    let relaxed = Arc::unwrap_or_clone(input).transform_up(|node| {
-        Ok(match node {
-            LogicalPlan::Values(values) if is_strict_schema(&values.schema) => {
-                let schema = Arc::new(relaxed(&values.schema)?);
-                Transformed::yes(LogicalPlan::Values(Values { schema, ..values }))
-            }
-            LogicalPlan::Values(_) => Transformed::no(node),
-            // What a node says of NULL follows from what is below it.
-            other => Transformed::yes(other.recompute_schema()?),
-        })
-    })?;
-    Ok(Arc::new(relaxed.data))
-}
-
-fn is_strict(node: &LogicalPlan) -> bool {
-    matches!(node, LogicalPlan::Values(values) if is_strict_schema(&values.schema))
-}
-
-fn is_strict_schema(schema: &DFSchema) -> bool {
-    schema.fields().iter().any(|field| !field.is_nullable())
-}
-
-fn relaxed(schema: &DFSchema) -> Result<DFSchema> {
-    let fields = schema.iter().map(|(qualifier, field)| {
+    };
+    let LogicalPlan::Values(values) = projection.input.as_ref() else {
+        return Ok(input);
+    };
+    let fields = values.schema.iter().map(|(qualifier, field)| {
         let field = field.as_ref().clone().with_nullable(true);
         (qualifier.cloned(), Arc::new(field))
     });
-    DFSchema::new_with_metadata(fields.collect(), schema.metadata().clone())
+    let schema = DFSchema::new_with_metadata(fields.collect(), values.schema.metadata().clone())?;
+    let values = LogicalPlan::Values(Values {
+        schema: Arc::new(schema),
+        values: values.values.clone(),
+    });
+    let projection = Projection::try_new(projection.expr.clone(), Arc::new(values))?;
+    Ok(Arc::new(LogicalPlan::Projection(projection)))
 }

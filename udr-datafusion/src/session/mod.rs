@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use datafusion::catalog::CatalogProviderList;
+use datafusion::config::ConfigOptions;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use parking_lot::{Mutex, RwLock};
@@ -75,6 +76,8 @@ pub(crate) struct SessionParts {
 struct State {
     branch: RefName,
     as_of: Option<(Revision, Snapshot)>,
+    /// Who commits are by, where that is not who they were by at first.
+    author: Option<String>,
     transaction: Slot,
     /// Counts the changes that were made in transactions.
     changes: u64,
@@ -96,6 +99,7 @@ impl UdrSession {
             state: Mutex::new(State {
                 branch: parts.branch,
                 as_of: None,
+                author: None,
                 transaction: Slot::Idle,
                 changes: 0,
             }),
@@ -173,6 +177,20 @@ impl UdrSession {
             state.as_of = pin;
         }
         self.refresh_names().await
+    }
+
+    /// Says who the following commits are by, that of an open transaction included; `None` is whom
+    /// they were by when the session began.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the name is empty.
+    pub fn set_author(&self, author: Option<String>) -> Result<()> {
+        if author.as_deref().is_some_and(|name| name.trim().is_empty()) {
+            return Err(Error::invalid("the author's name is empty"));
+        }
+        self.state.lock().author = author;
+        Ok(())
     }
 
     /// What the next statement reads: the open transaction with its own writes, the state that the
@@ -254,6 +272,15 @@ impl UdrSession {
             .ok_or_else(|| Error::internal("the session outlived its context"))?;
         let state = state.read().clone();
         Ok(state)
+    }
+
+    /// Changes the settings of the context, unless somebody is reading them.
+    pub(crate) fn change_options(&self, change: impl FnOnce(&mut ConfigOptions)) {
+        if let Some(state) = self.context.upgrade()
+            && let Some(mut state) = state.try_write()
+        {
+            change(state.config_mut().options_mut());
+        }
     }
 
     /// Whether the context has a table function of this name.

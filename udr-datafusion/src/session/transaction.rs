@@ -85,8 +85,7 @@ impl UdrSession {
         } else {
             self.refuse_pinned()?;
             let branch = self.branch();
-            let mut transaction = self.repository.begin(&branch).await?;
-            self.sign(&mut transaction);
+            let transaction = self.repository.begin(&branch).await?;
             Open::Writing(Box::new(transaction))
         };
         let mut state = self.state.lock();
@@ -124,6 +123,7 @@ impl UdrSession {
         if let Some(message) = message {
             transaction.set_message(message);
         }
+        self.sign(&mut transaction);
         let committed = published(transaction.commit().await?);
         self.names_changed().await;
         committed
@@ -294,8 +294,9 @@ impl UdrSession {
     }
 
     fn sign(&self, transaction: &mut Transaction) {
-        if let Some(author) = &self.author {
-            transaction.set_author(author.clone());
+        let changed = self.state.lock().author.clone();
+        if let Some(author) = changed.or_else(|| self.author.clone()) {
+            transaction.set_author(author);
         }
         transaction.set_validator(Arc::clone(&self.validator) as Arc<dyn Validate>);
     }

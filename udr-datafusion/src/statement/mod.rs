@@ -29,6 +29,7 @@ use udr_core::Error;
 use udr_core::name::RefName;
 use udr_core::txn::Transaction;
 
+use crate::catalog::missing::in_udr_sql;
 use crate::error::{into_udr, to_datafusion, udr_error};
 use crate::session::UdrSession;
 use crate::sql::ast::{Command, RefKind, Statement};
@@ -70,7 +71,7 @@ pub async fn udr_sql(ctx: &SessionContext, sql: &str) -> Result<DataFrame> {
         })?;
     let statement = parse(sql, parse_options(state.config_options()))?;
     let run = run(ctx, &state, &session, statement);
-    Depth::of(sql).run(run).await
+    Depth::of(sql).run(run).await.map_err(in_udr_sql)
 }
 
 async fn run(
@@ -244,7 +245,8 @@ async fn run_command(
         | Command::Savepoint(_)
         | Command::RollbackTo(_)
         | Command::Release(_)
-        | Command::SetAsOf(_) => Box::pin(transaction::run(session, command)).await,
+        | Command::SetAsOf(_)
+        | Command::SetAuthor(_) => Box::pin(transaction::run(session, command)).await,
         Command::CreateRef { .. }
         | Command::DropRef { .. }
         | Command::UseBranch(_)

@@ -206,3 +206,25 @@ async fn tables_of_the_context_are_its_own() {
     assert_eq!(kind, ErrorKind::Unsupported);
     assert!(text.contains("datafusion.public"), "{text}");
 }
+
+#[tokio::test]
+async fn a_table_that_could_hold_no_row_is_not_made() {
+    let f = Fixture::new().await;
+    for (sql, why) in [
+        ("CREATE TABLE t ()", "without columns"),
+        (
+            "CREATE TABLE t AS SELECT arrow_cast(1, 'Decimal128(5, -1)') AS a",
+            "negative scale",
+        ),
+        (
+            "CREATE TABLE t AS SELECT arrow_cast('', 'FixedSizeBinary(0)') AS a",
+            "no bytes",
+        ),
+    ] {
+        let (kind, text) = f.udr_refused(sql).await;
+        assert_eq!(kind, ErrorKind::Unsupported, "{sql}: {text}");
+        assert!(text.contains(why), "{sql}: {text}");
+    }
+    assert_eq!(f.version().await, 0);
+    f.check().await;
+}
