@@ -1,6 +1,6 @@
 //! Encodes batches as Parquet and hands each full file to the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::SchemaDescriptor;
+use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use tokio::task::JoinSet;
 
 use super::batch::conform;
@@ -32,6 +32,8 @@ const SLICE_ROWS: usize = 64 * 1_024;
 const ROW_GROUPS_MAX: usize = 16 * 1_024;
 /// Longer strings and binaries are truncated in Parquet's own statistics.
 const STATISTICS_BYTES_MAX: usize = 64;
+/// How often a bloom filter may say of a value that is not there that it could be.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
 /// How data files are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +121,13 @@ impl TableWriter {
             begun: 0,
             broken: false,
         })
+    }
+
+    /// Gives these columns bloom filters, so that a reader who looks for single values can leave
+    /// out row groups that do not have them; for the columns of keys.
+    pub fn with_bloom_filters(mut self, columns: &BTreeSet<FieldId>) -> Self {
+        self.layout.bloom_filters(columns);
+        self
     }
 
     /// Adds rows; columns are taken by position, those of the identity last.
@@ -302,6 +311,23 @@ impl Layout {
             target_bytes: options.target_bytes,
             slice_rows: SLICE_ROWS.min(options.row_group_rows.saturating_mul(1_024)),
         })
+    }
+}
+
+impl Layout {
+    /// The filters follow their row group, so that they are not part of the footer; they are
+    /// folded to the size that the values need.
+    fn bloom_filters(&mut self, columns: &BTreeSet<FieldId>) {
+        let mut builder = self.properties.clone().into_builder();
+        for field in self.schema.fields() {
+            if columns.contains(&field.id) {
+                let path = ColumnPath::from(field.name.as_str());
+                builder = builder
+                    .set_column_bloom_filter_enabled(path.clone(), true)
+                    .set_column_bloom_filter_fpp(path, BLOOM_FALSE_POSITIVES);
+            }
+        }
+        self.properties = builder.build();
     }
 }
 

@@ -83,6 +83,7 @@ impl Draft<'_> {
         self.views(&mut changes, &mut renamed).await?;
         let mut builder = RootBuilder::new(&self.context.loader, epoch, self.base.catalog().root());
         builder.namespaces(&self.overlay.namespaces);
+        builder.references(&self.overlay.references);
         builder.relations(renamed).await?;
         if let Some(key) = &about.idempotency_key {
             builder.key(key, sequence)?;
@@ -232,6 +233,7 @@ fn table_change(id: TableId, table: &StagedTable, files: (u64, u64)) -> Result<T
     if renamed_from.is_some() {
         operations.insert(TableOperation::Rename);
     }
+    operations.extend(table.altered.filter(|_| table.base.is_some()));
     if table.path.is_none() {
         operations = BTreeSet::from([TableOperation::Drop]);
     }

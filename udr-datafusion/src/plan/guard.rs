@@ -44,9 +44,9 @@ pub(crate) fn guarded(
         // It is asked about every row, once: neither folded nor moved.
         signature: Signature::variadic_any(Volatility::Volatile),
     };
-    let shown = columns.iter().map(|name| {
-        Expr::Column(datafusion::common::Column::from_name(name))
-    });
+    let shown = columns
+        .iter()
+        .map(|name| Expr::Column(datafusion::common::Column::from_name(name)));
     let args = std::iter::once(condition).chain(shown).collect();
     let guard = ScalarUDF::new_from_impl(guard).call(args);
     LogicalPlanBuilder::from(plan).filter(guard)?.build()

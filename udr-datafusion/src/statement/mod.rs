@@ -5,6 +5,7 @@
 //! once; queries and INSERT are DataFusion's and happen when the frame is collected. Called by
 //! users, and by `functions` for those who have only plain SQL.
 
+mod alter_table;
 mod create_table;
 mod ddl;
 mod hidden;
@@ -40,6 +41,8 @@ use crate::sql::parser::{ParseOptions, parse};
 use crate::sql::stack::Depth;
 use crate::sql::version::Claim;
 use crate::sql::{constant, version};
+
+pub(crate) use self::target::path as relation_path;
 
 use self::ddl::Ddl;
 pub(crate) use self::result::command_schema;
@@ -212,11 +215,7 @@ impl Own {
     /// # Errors
     ///
     /// Those of the statement.
-    async fn run(
-        &self,
-        state: &SessionState,
-        session: &Arc<UdrSession>,
-    ) -> Result<RecordBatch> {
+    async fn run(&self, state: &SessionState, session: &Arc<UdrSession>) -> Result<RecordBatch> {
         match self {
             Self::Command(command) => run_command(state, session, command)
                 .await
