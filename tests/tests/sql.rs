@@ -140,6 +140,7 @@ macro_rules! files {
 files! {
     branches
     conflicts
+    constraints
     delete
     errors
     merge

@@ -13,6 +13,7 @@ use udr_core::id::Epoch;
 use udr_core::snapshot::TableSnapshot;
 
 use super::returned::Returned;
+use crate::constraint::{Given, RowRules};
 use crate::error::to_datafusion;
 use crate::session::UdrSession;
 
@@ -25,26 +26,50 @@ pub(crate) struct FileSpec {
     identity: RowIdentity,
     /// Keeps the rows that are written, if they are to be returned.
     pub(super) returned: Option<Arc<Returned>>,
+    /// What every row must be.
+    pub(super) rules: Arc<RowRules>,
 }
 
 impl FileSpec {
     /// Files of new rows.
-    pub(crate) fn new(session: Arc<UdrSession>, table: TableSnapshot, epoch: Epoch) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if a rule of the table cannot be understood here.
+    pub(crate) fn new(
+        session: Arc<UdrSession>,
+        table: TableSnapshot,
+        epoch: Epoch,
+    ) -> Result<Self> {
+        Ok(Self {
+            rules: Arc::new(RowRules::new(&session, &table, Given::Refused)?),
             session,
             table,
             epoch,
             identity: RowIdentity::Own,
             returned: None,
-        }
+        })
     }
 
-    /// Files of rows that say themselves what they were.
-    pub(super) fn carrying(self) -> Self {
-        Self {
+    /// Files of rows that say themselves what they were, whose generated columns have the values
+    /// from before the change.
+    ///
+    /// # Errors
+    ///
+    /// As [`FileSpec::new`].
+    pub(super) fn carrying(
+        session: Arc<UdrSession>,
+        table: TableSnapshot,
+        epoch: Epoch,
+    ) -> Result<Self> {
+        Ok(Self {
+            rules: Arc::new(RowRules::new(&session, &table, Given::Replaced)?),
+            session,
+            table,
+            epoch,
             identity: RowIdentity::Carried,
-            ..self
-        }
+            returned: None,
+        })
     }
 
     /// Files of rows that are returned, too.
@@ -61,14 +86,15 @@ impl FileSpec {
             identity: self.identity,
             ..*self.session.write_options()
         };
-        TableWriter::new(
+        let writer = TableWriter::new(
             repository.store(),
             repository.env(),
             self.table.id(),
             self.epoch,
             self.table.schema(),
             options,
-        )
+        )?;
+        Ok(writer.with_bloom_filters(&self.table.key_columns()))
     }
 }
 
@@ -101,7 +127,8 @@ impl PartitionWriter {
     ///
     /// # Errors
     ///
-    /// Those of [`TableWriter::write`], with the table named; `ResourcesExhausted`.
+    /// `Invalid` if a row breaks a rule of the table; those of [`TableWriter::write`], with the table
+    /// named; `ResourcesExhausted`.
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> DataFusionResult<()> {
         let named = |error: udr_core::Error| {
             let error = match error.kind() {
@@ -110,13 +137,14 @@ impl PartitionWriter {
             };
             to_datafusion(error)
         };
+        let batch = self.spec.rules.apply(batch).map_err(to_datafusion)?;
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => none.insert(self.spec.writer().map_err(named)?),
         };
-        writer.write(batch).await.map_err(named)?;
+        writer.write(&batch).await.map_err(named)?;
         if let Some(returned) = &self.spec.returned {
-            returned.keep(batch, 0, &self.context)?;
+            returned.keep(&batch, 0, &self.context)?;
         }
         match self.reservation.try_resize(writer.memory_bytes()) {
             Ok(()) => Ok(()),
@@ -143,6 +171,8 @@ impl PartitionWriter {
                 .extend(writer.finish().await.map_err(to_datafusion)?);
         }
         self.reservation.free();
+        let rules = self.spec.rules.basis();
+        self.spec.session.remember_checked(&self.done, rules);
         Ok(self.done)
     }
 }

@@ -125,7 +125,12 @@ impl DisplayAs for UdrWriteExec {
     fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match t {
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
-                write!(f, "UdrWriteExec: table={}", self.spec.table.path())
+                write!(f, "UdrWriteExec: table={}", self.spec.table.path())?;
+                let rules = self.spec.rules.names();
+                if rules.is_empty() {
+                    return Ok(());
+                }
+                write!(f, ", rules=[{}]", rules.join(", "))
             }
             DisplayFormatType::TreeRender => write!(f, "table={}", self.spec.table.path()),
         }

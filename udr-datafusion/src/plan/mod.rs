@@ -8,6 +8,7 @@ mod change;
 mod checked;
 pub(crate) mod guard;
 mod relation;
+mod values;
 
 pub(crate) use analyzer::UdrAnalyzerRule;
 pub(crate) use change::{delete_returning, replace_rows};

@@ -5,6 +5,7 @@
 //! once; queries and INSERT are DataFusion's and happen when the frame is collected. Called by
 //! users, and by `functions` for those who have only plain SQL.
 
+mod alter_table;
 mod create_table;
 mod ddl;
 mod hidden;
@@ -31,6 +32,7 @@ use udr_core::Error;
 use udr_core::name::RefName;
 use udr_core::txn::Transaction;
 
+use crate::catalog::missing::in_udr_sql;
 use crate::error::{into_udr, to_datafusion, udr_error};
 use crate::plan::checked;
 use crate::session::UdrSession;
@@ -39,6 +41,8 @@ use crate::sql::parser::{ParseOptions, parse};
 use crate::sql::stack::Depth;
 use crate::sql::version::Claim;
 use crate::sql::{constant, version};
+
+pub(crate) use self::target::path as relation_path;
 
 use self::ddl::Ddl;
 pub(crate) use self::result::command_schema;
@@ -73,7 +77,7 @@ pub async fn udr_sql(ctx: &SessionContext, sql: &str) -> Result<DataFrame> {
         })?;
     let statement = parse(sql, parse_options(state.config_options()))?;
     let run = run(ctx, &state, &session, statement);
-    Depth::of(sql).run(run).await
+    Depth::of(sql).run(run).await.map_err(in_udr_sql)
 }
 
 async fn run(
@@ -211,11 +215,7 @@ impl Own {
     /// # Errors
     ///
     /// Those of the statement.
-    async fn run(
-        &self,
-        state: &SessionState,
-        session: &Arc<UdrSession>,
-    ) -> Result<RecordBatch> {
+    async fn run(&self, state: &SessionState, session: &Arc<UdrSession>) -> Result<RecordBatch> {
         match self {
             Self::Command(command) => run_command(state, session, command)
                 .await
@@ -241,7 +241,8 @@ async fn run_command(
         | Command::Savepoint(_)
         | Command::RollbackTo(_)
         | Command::Release(_)
-        | Command::SetAsOf(_) => Box::pin(transaction::run(session, command)).await,
+        | Command::SetAsOf(_)
+        | Command::SetAuthor(_) => Box::pin(transaction::run(session, command)).await,
         Command::CreateRef { .. }
         | Command::DropRef { .. }
         | Command::UseBranch(_)

@@ -87,7 +87,8 @@ pub(crate) fn command_schema(command: &Command) -> SchemaRef {
         | Command::Release(_)
         | Command::DropRef { .. }
         | Command::UseBranch(_)
-        | Command::SetAsOf(_) => done_schema(),
+        | Command::SetAsOf(_)
+        | Command::SetAuthor(_) => done_schema(),
     }
 }
 

@@ -137,6 +137,6 @@ impl TableProvider for RowSink {
             operation: self.operation,
             key: Arc::clone(&self.key),
         };
-        Ok(UdrChangeExec::plan(input, target, change))
+        UdrChangeExec::plan(input, target, change).map_err(to_datafusion)
     }
 }

@@ -7,9 +7,11 @@ use crate::fixture::Fixture;
 async fn five() -> Fixture {
     let f = Fixture::with_table().await;
     f.udr("CREATE TABLE s (id BIGINT, v VARCHAR)").await;
-    f.udr("INSERT INTO t VALUES (1, 'a'), (2, 'a'), (3, 'b')").await;
+    f.udr("INSERT INTO t VALUES (1, 'a'), (2, 'a'), (3, 'b')")
+        .await;
     f.udr("INSERT INTO t VALUES (4, 'b'), (5, 'c')").await;
-    f.udr("INSERT INTO s VALUES (2, 'x'), (2, 'y'), (4, 'z'), (9, 'z')").await;
+    f.udr("INSERT INTO s VALUES (2, 'x'), (2, 'y'), (4, 'z'), (9, 'z')")
+        .await;
     f
 }
 
@@ -25,7 +27,10 @@ async fn an_alias_names_the_table_also_in_subqueries() {
     assert_eq!(f.udr(sql).await, ["2"]);
     assert_eq!(ids(&f).await, ["1", "3", "5"]);
     assert_eq!(f.udr("DELETE FROM public.t y WHERE y.id = 3").await, ["1"]);
-    assert_eq!(f.udr("DELETE FROM udr.public.t AS y WHERE y.id = 3").await, ["0"]);
+    assert_eq!(
+        f.udr("DELETE FROM udr.public.t AS y WHERE y.id = 3").await,
+        ["0"]
+    );
     assert_eq!(ids(&f).await, ["1", "5"]);
     f.check().await;
 }
@@ -42,7 +47,10 @@ async fn a_row_that_is_found_twice_is_deleted_once() {
                WHERE w.v = s.v AND a.id + 4 = s.id";
     assert_eq!(f.udr(sql).await, ["1"]);
     assert_eq!(ids(&f).await, ["1", "3"]);
-    assert_eq!(f.udr("DELETE FROM t USING s WHERE s.v = 'none'").await, ["0"]);
+    assert_eq!(
+        f.udr("DELETE FROM t USING s WHERE s.v = 'none'").await,
+        ["0"]
+    );
     assert_eq!(f.udr("DELETE FROM t USING s").await, ["2"]);
     f.check().await;
 }
@@ -53,12 +61,16 @@ async fn the_first_rows_of_an_order_are_deleted() {
     assert_eq!(f.udr("DELETE FROM t ORDER BY id DESC LIMIT 2").await, ["2"]);
     assert_eq!(ids(&f).await, ["1", "2", "3"]);
     assert_eq!(
-        f.udr("DELETE FROM t AS x WHERE name = 'a' ORDER BY x.id LIMIT 1").await,
+        f.udr("DELETE FROM t AS x WHERE name = 'a' ORDER BY x.id LIMIT 1")
+            .await,
         ["1"]
     );
     assert_eq!(ids(&f).await, ["2", "3"]);
     assert_eq!(f.udr("DELETE FROM t LIMIT 0").await, ["0"]);
-    assert_eq!(f.udr("DELETE FROM t USING s WHERE s.v = 'z' LIMIT 1").await, ["1"]);
+    assert_eq!(
+        f.udr("DELETE FROM t USING s WHERE s.v = 'z' LIMIT 1").await,
+        ["1"]
+    );
     assert_eq!(f.udr("SELECT count(*) FROM t").await, ["1"]);
     f.check().await;
 }

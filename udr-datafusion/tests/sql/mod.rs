@@ -1,6 +1,7 @@
 //! Statements through `udr_sql`, and their twins through plain SQL.
 
 mod call;
+mod constraints;
 mod create_table;
 mod ddl;
 mod delete_forms;

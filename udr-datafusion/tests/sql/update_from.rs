@@ -8,8 +8,10 @@ use crate::fixture::Fixture;
 async fn two_tables() -> Fixture {
     let f = Fixture::with_table().await;
     f.udr("CREATE TABLE s (id BIGINT, v VARCHAR)").await;
-    f.udr("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')").await;
-    f.udr("INSERT INTO s VALUES (2, 'x'), (3, 'y'), (9, 'z')").await;
+    f.udr("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')")
+        .await;
+    f.udr("INSERT INTO s VALUES (2, 'x'), (3, 'y'), (9, 'z')")
+        .await;
     f
 }
 
@@ -31,7 +33,11 @@ async fn rows_get_values_of_another_table() {
     assert_eq!(rows(&f).await, ["1|a", "2|xb", "4|d", "13|y"]);
     let itself = "UPDATE t AS a SET name = b.name FROM t AS b WHERE a.id = 1 AND b.id = 4";
     assert_eq!(f.udr(itself).await, ["1"]);
-    assert_eq!(f.udr("UPDATE t SET name = v FROM s WHERE s.id = t.id AND false").await, ["0"]);
+    assert_eq!(
+        f.udr("UPDATE t SET name = v FROM s WHERE s.id = t.id AND false")
+            .await,
+        ["0"]
+    );
     assert_eq!(rows(&f).await, ["1|d", "2|xb", "4|d", "13|y"]);
     f.check().await;
 }
@@ -41,9 +47,14 @@ async fn a_row_that_is_found_twice_is_refused() {
     let f = two_tables().await;
     f.udr("INSERT INTO s VALUES (2, 'again')").await;
     let before = f.version().await;
-    let (kind, text) = f.udr_refused("UPDATE t SET name = v FROM s WHERE s.id = t.id").await;
+    let (kind, text) = f
+        .udr_refused("UPDATE t SET name = v FROM s WHERE s.id = t.id")
+        .await;
     assert_eq!(kind, ErrorKind::Invalid);
-    assert!(text.contains("more than once") && text.contains("id=2"), "{text}");
+    assert!(
+        text.contains("more than once") && text.contains("id=2"),
+        "{text}"
+    );
     assert_eq!(f.version().await, before);
     assert_eq!(rows(&f).await, ["1|a", "2|b", "3|c", "4|d"]);
 }
@@ -63,7 +74,9 @@ async fn a_join_in_front_keeps_rows_without_a_partner() {
 #[tokio::test]
 async fn a_name_in_two_tables_must_say_which() {
     let f = two_tables().await;
-    let text = f.udr_fails("UPDATE t SET name = v FROM s WHERE id = 2").await;
+    let text = f
+        .udr_fails("UPDATE t SET name = v FROM s WHERE id = 2")
+        .await;
     assert!(text.contains("mbiguous"), "{text}");
     let text = f.udr_fails("DELETE FROM t USING s WHERE id = s.id").await;
     assert!(text.contains("mbiguous"), "{text}");
@@ -80,7 +93,11 @@ async fn the_first_rows_of_an_order_are_changed() {
     let sql = "UPDATE t SET id = id * 10 WHERE id > 1 ORDER BY id DESC LIMIT 2";
     assert_eq!(f.udr(sql).await, ["2"]);
     assert_eq!(rows(&f).await, ["1|a", "2|b", "30|c", "40|d"]);
-    assert_eq!(f.udr("UPDATE t AS x SET name = x.name || '!' LIMIT 3").await, ["3"]);
+    assert_eq!(
+        f.udr("UPDATE t AS x SET name = x.name || '!' LIMIT 3")
+            .await,
+        ["3"]
+    );
     let changed = "SELECT count(*) FROM t WHERE name LIKE '%!'";
     assert_eq!(f.udr(changed).await, ["3"]);
     assert_eq!(f.udr("UPDATE t SET name = 'no' LIMIT 0").await, ["0"]);
@@ -90,14 +107,27 @@ async fn the_first_rows_of_an_order_are_changed() {
 #[tokio::test]
 async fn columns_are_set_together_and_to_their_defaults() {
     let f = Fixture::new().await;
-    f.udr("CREATE TABLE d (id BIGINT, \"Big\" INT DEFAULT 7, c VARCHAR)").await;
+    f.udr("CREATE TABLE d (id BIGINT, \"Big\" INT DEFAULT 7, c VARCHAR)")
+        .await;
     f.udr("INSERT INTO d VALUES (1, 1, 'a'), (2, 2, 'b')").await;
-    f.udr("UPDATE d SET (\"Big\", C) = (5, 'five') WHERE id = 1").await;
-    assert_eq!(f.udr("SELECT * FROM d ORDER BY id").await, ["1|5|five", "2|2|b"]);
-    f.udr("UPDATE d SET \"Big\" = DEFAULT, c = DEFAULT WHERE id = 1").await;
-    assert_eq!(f.udr("SELECT * FROM d ORDER BY id").await, ["1|7|", "2|2|b"]);
-    f.udr("UPDATE d SET (id, c) = (SELECT max(id) + 1, min(c) FROM d) WHERE id = 1").await;
-    assert_eq!(f.udr("SELECT * FROM d ORDER BY id").await, ["2|2|b", "3|7|b"]);
+    f.udr("UPDATE d SET (\"Big\", C) = (5, 'five') WHERE id = 1")
+        .await;
+    assert_eq!(
+        f.udr("SELECT * FROM d ORDER BY id").await,
+        ["1|5|five", "2|2|b"]
+    );
+    f.udr("UPDATE d SET \"Big\" = DEFAULT, c = DEFAULT WHERE id = 1")
+        .await;
+    assert_eq!(
+        f.udr("SELECT * FROM d ORDER BY id").await,
+        ["1|7|", "2|2|b"]
+    );
+    f.udr("UPDATE d SET (id, c) = (SELECT max(id) + 1, min(c) FROM d) WHERE id = 1")
+        .await;
+    assert_eq!(
+        f.udr("SELECT * FROM d ORDER BY id").await,
+        ["2|2|b", "3|7|b"]
+    );
     let (kind, text) = f.udr_refused("UPDATE d SET c = 'a', C = 'b'").await;
     assert_eq!(kind, ErrorKind::Invalid);
     assert!(text.contains("set twice"), "{text}");
@@ -112,6 +142,9 @@ async fn a_value_that_does_not_fit_is_refused_with_its_column() {
     let text = f
         .udr_fails("UPDATE t SET id = s.v FROM s WHERE s.id = t.id")
         .await;
-    assert!(text.contains("does not fit") && text.contains("id"), "{text}");
+    assert!(
+        text.contains("does not fit") && text.contains("id"),
+        "{text}"
+    );
     assert_eq!(rows(&f).await, ["1|a", "2|b", "3|c", "4|d"]);
 }

@@ -39,7 +39,9 @@ pub(crate) fn delete_returning(dml: &DmlStatement) -> DataFusionResult<LogicalPl
         Some(widened) => {
             let mut exprs = widened.places();
             exprs.extend(values.into_iter().map(Expr::Column));
-            LogicalPlanBuilder::from(widened.plan).project(exprs)?.build()?
+            LogicalPlanBuilder::from(widened.plan)
+                .project(exprs)?
+                .build()?
         }
         None => LogicalPlan::EmptyRelation(EmptyRelation {
             produce_one_row: false,

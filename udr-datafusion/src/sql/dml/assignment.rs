@@ -56,9 +56,7 @@ fn one(name: &ObjectName, value: Expr, named: &Named, target: &Target) -> Result
         .iter()
         .filter_map(|part| part.as_ident().cloned())
         .collect::<Vec<_>>();
-    let Some((column, qualifier)) = parts
-        .split_last()
-        .filter(|_| parts.len() == name.0.len())
+    let Some((column, qualifier)) = parts.split_last().filter(|_| parts.len() == name.0.len())
     else {
         return Err(external(
             Error::unsupported("this is no column").with("column", name.to_string()),
@@ -81,7 +79,11 @@ fn one(name: &ObjectName, value: Expr, named: &Named, target: &Target) -> Result
                 .with_hint("it is computed from the other columns"),
         ));
     }
-    let value = if default { column.default_value() } else { value };
+    let value = if default {
+        column.default_value()
+    } else {
+        value
+    };
     Ok((column.name.clone(), value))
 }
 

@@ -3,8 +3,7 @@
 use datafusion::common::Result;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    Delete, Expr, FromTable, ObjectName, SelectItem, Statement, TableFactor, TableWithJoins,
-    Value,
+    Delete, Expr, FromTable, ObjectName, SelectItem, Statement, TableFactor, TableWithJoins, Value,
 };
 use udr_core::Error;
 
@@ -60,11 +59,7 @@ pub(super) fn delete(mut delete: Delete) -> Result<Form> {
         Some(using) => {
             let tables = from.iter().cloned().chain(using.clone()).collect();
             // Finds names that are in two tables, which the subquery would take for its own.
-            check = Some(build::select(
-                vec![one()],
-                tables,
-                delete.selection.clone(),
-            ));
+            check = Some(build::select(vec![one()], tables, delete.selection.clone()));
             Some(Expr::Exists {
                 subquery: Box::new(build::select(vec![one()], using, delete.selection)),
                 negated: false,

@@ -19,9 +19,7 @@ use crate::sql::external;
 /// The query whose columns [`insert`] has to know, if it has to.
 pub(super) fn source(insert: &Insert) -> Option<Query> {
     let by_name = Clauses::take(&mut insert.clone()).by_name;
-    by_name
-        .then(|| insert.source.as_deref().cloned())
-        .flatten()
+    by_name.then(|| insert.source.as_deref().cloned()).flatten()
 }
 
 /// Whether [`insert`] has to know what the target looks like.
@@ -52,7 +50,9 @@ pub(super) fn insert(
     let clauses = Clauses::take(&mut insert);
     refuse(&insert)?;
     let TableObject::TableName(name) = &insert.table else {
-        return Err(external(Error::unsupported("an INSERT's target is a table")));
+        return Err(external(Error::unsupported(
+            "an INSERT's target is a table",
+        )));
     };
     let named = Named {
         name: name.clone(),
@@ -71,9 +71,7 @@ pub(super) fn insert(
     match (conflict, clauses.replace) {
         (None, None) => Ok(Form::Statement(Box::new(Statement::Insert(insert)))),
         (Some(conflict), None) => upsert(insert, conflict, named, target),
-        (None, Some(predicate)) => {
-            replace_where::replace_where(insert, predicate, &named, target)
-        },
+        (None, Some(predicate)) => replace_where::replace_where(insert, predicate, &named, target),
         (Some(_), Some(_)) => Err(external(Error::unsupported(
             "REPLACE WHERE and ON CONFLICT cannot be used together",
         ))),
@@ -90,7 +88,10 @@ fn refuse(insert: &Insert) -> Result<()> {
         return Err(super::returning::no_output());
     }
     if insert.partitioned.is_some() {
-        return refused("INSERT … PARTITION", "give the values as columns of the query");
+        return refused(
+            "INSERT … PARTITION",
+            "give the values as columns of the query",
+        );
     }
     if insert.insert_alias.is_some() {
         return refused("an alias for the new row", "ON CONFLICT calls it excluded");
@@ -105,11 +106,7 @@ fn refuse(insert: &Insert) -> Result<()> {
 }
 
 /// The columns that the source has, all of which must be in the target.
-fn by_name(
-    insert: &Insert,
-    target: &Target,
-    found: &[SourceColumn],
-) -> Result<Vec<ObjectName>> {
+fn by_name(insert: &Insert, target: &Target, found: &[SourceColumn]) -> Result<Vec<ObjectName>> {
     if !insert.columns.is_empty() {
         return Err(external(Error::invalid(
             "BY NAME takes the query's columns; leave the list of columns out",
@@ -251,9 +248,13 @@ fn conflict(insert: &mut Insert) -> Result<Option<Conflict>> {
         }
     };
     match (on, or) {
-        (Some(OnInsert::OnConflict(OnConflict { conflict_target, action })), None) => {
-            Ok(Some(Conflict::On(conflict_target, action)))
-        }
+        (
+            Some(OnInsert::OnConflict(OnConflict {
+                conflict_target,
+                action,
+            })),
+            None,
+        ) => Ok(Some(Conflict::On(conflict_target, action))),
         (None, or) => Ok(or),
         (Some(_), _) => Err(external(Error::unsupported(
             "two clauses say what happens on a conflict",

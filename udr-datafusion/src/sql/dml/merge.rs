@@ -93,7 +93,9 @@ pub(super) fn merge(mut merge: Merge, target: &Target, found: &[SourceColumn]) -
         both.clause(clause, last, &mut rewritten)?;
     }
     if rewritten.is_empty() && !clauses.is_empty() {
-        return Err(external(Error::invalid("the MERGE has no action that does something")));
+        return Err(external(Error::invalid(
+            "the MERGE has no action that does something",
+        )));
     }
     merge.clauses = rewritten;
     Ok(Form::Statement(Box::new(Statement::Merge(merge))))
@@ -143,8 +145,7 @@ impl Both<'_> {
                     let last = name.0.last().and_then(|part| part.as_ident());
                     last.map(|ident| folded(ident, self.target.fold))
                 };
-                self.same =
-                    self.named.alias.is_some() && short(name) == short(&self.named.name);
+                self.same = self.named.alias.is_some() && short(name) == short(&self.named.name);
                 if !self.same {
                     return Ok(());
                 }
@@ -296,11 +297,7 @@ impl Both<'_> {
         }
     }
 
-    fn values(
-        &self,
-        columns: Vec<ObjectName>,
-        values: Values,
-    ) -> Result<(Vec<String>, Vec<Expr>)> {
+    fn values(&self, columns: Vec<ObjectName>, values: Values) -> Result<(Vec<String>, Vec<Expr>)> {
         let Ok([row]) = <[_; 1]>::try_from(values.rows) else {
             return Err(external(Error::invalid("an INSERT of a MERGE has one row")));
         };
@@ -468,7 +465,9 @@ impl Both<'_> {
         };
         let (fold, name) = (self.target.fold, folded(name, self.target.fold));
         let known = self.source.iter().any(|column| column.name == name);
-        let meant = known && unnamed.is_meant_by(qualifier, fold) && !self.named.is_meant_by(qualifier, fold);
+        let meant = known
+            && unnamed.is_meant_by(qualifier, fold)
+            && !self.named.is_meant_by(qualifier, fold);
         meant.then(|| column(&[quoted(SOURCE)], &name))
     }
 }

@@ -40,8 +40,10 @@ pub(super) fn replace_where(
     }
     if has_subquery(&predicate) {
         return Err(external(
-            Error::unsupported("REPLACE WHERE takes no subquery, since it must hold for each new row")
-                .with_hint("use MERGE, or DELETE and INSERT inside BEGIN … COMMIT"),
+            Error::unsupported(
+                "REPLACE WHERE takes no subquery, since it must hold for each new row",
+            )
+            .with_hint("use MERGE, or DELETE and INSERT inside BEGIN … COMMIT"),
         ));
     }
     target.refuse_generated(&predicate, None)?;

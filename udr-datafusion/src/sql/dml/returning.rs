@@ -3,9 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::common::{DataFusionError, Result};
-use datafusion::sql::sqlparser::ast::{
-    Query, SelectItem, Statement, TableFactor, Visitor,
-};
+use datafusion::sql::sqlparser::ast::{Query, SelectItem, Statement, TableFactor, Visitor};
 use udr_core::Error;
 
 use super::build;

@@ -59,7 +59,10 @@ fn keyed() -> Target {
 
 fn source(names: &[&str]) -> Vec<SourceColumn> {
     let table = ["s".to_owned()];
-    names.iter().map(|name| SourceColumn::new(&table, name)).collect()
+    names
+        .iter()
+        .map(|name| SourceColumn::new(&table, name))
+        .collect()
 }
 
 fn rewrite(sql: &str, target: &Target, source: &[SourceColumn]) -> Result<(Frame, Form)> {

@@ -110,8 +110,10 @@ fn check_join(join: &JoinOperator) -> Result<()> {
         | JoinOperator::LeftOuter(_)
         | JoinOperator::CrossJoin(_) => Ok(()),
         _ => Err(external(
-            Error::unsupported("an UPDATE's target can be joined by JOIN, LEFT JOIN and CROSS JOIN")
-                .with_hint("use UPDATE t SET … FROM …, or MERGE"),
+            Error::unsupported(
+                "an UPDATE's target can be joined by JOIN, LEFT JOIN and CROSS JOIN",
+            )
+            .with_hint("use UPDATE t SET … FROM …, or MERGE"),
         )),
     }
 }

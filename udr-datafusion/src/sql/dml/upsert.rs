@@ -93,7 +93,13 @@ pub(super) fn upsert(
             let values = rest.map(|name| (name.clone(), excluded(name)));
             (Twice::Refuse, Some((values.collect(), None)))
         }
-        Conflict::On(_, OnConflictAction::DoUpdate(DoUpdate { assignments, selection })) => {
+        Conflict::On(
+            _,
+            OnConflictAction::DoUpdate(DoUpdate {
+                assignments,
+                selection,
+            }),
+        ) => {
             target.refuse_generated(&assignments, Some(EXCLUDED))?;
             target.refuse_generated(&selection, Some(EXCLUDED))?;
             let values = super::assignment::values(assignments, &named, target)?;
@@ -102,7 +108,8 @@ pub(super) fn upsert(
     };
     let mut clauses = Vec::new();
     // Where the key is all there is, the row is there already.
-    if let Some((values, selection)) = matched.filter(|(values, _): &(Vec<_>, _)| !values.is_empty())
+    if let Some((values, selection)) =
+        matched.filter(|(values, _): &(Vec<_>, _)| !values.is_empty())
     {
         clauses.push(update(values, selection));
     }
@@ -176,12 +183,9 @@ fn stand_in(named: &Named) -> TableFactor {
 
 fn on(named: &Named, key: &[String]) -> Expr {
     let qualifier = named.qualifier();
-    let pairs = key.iter().map(|name| {
-        equal(
-            column(&qualifier, name),
-            column(&[quoted(EXCLUDED)], name),
-        )
-    });
+    let pairs = key
+        .iter()
+        .map(|name| equal(column(&qualifier, name), column(&[quoted(EXCLUDED)], name)));
     build::all(pairs).unwrap_or_else(build::null)
 }
 

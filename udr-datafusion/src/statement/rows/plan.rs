@@ -9,7 +9,8 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{
-    DmlStatement, Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, PlanType, Projection, Statement, WriteOp,
+    DmlStatement, Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, PlanType, Projection,
+    Statement, WriteOp,
 };
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement as AstStatement};
 use udr_core::Error;
@@ -29,11 +30,7 @@ pub(super) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(
-        state: &'a SessionState,
-        session: &'a Arc<UdrSession>,
-        frame: Frame,
-    ) -> Self {
+    pub(super) fn new(state: &'a SessionState, session: &'a Arc<UdrSession>, frame: Frame) -> Self {
         Self {
             state,
             session,
@@ -66,10 +63,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The plan of a statement, and the change in it.
-    pub(super) async fn dml(
-        &self,
-        statement: AstStatement,
-    ) -> Result<(LogicalPlan, DmlStatement)> {
+    pub(super) async fn dml(&self, statement: AstStatement) -> Result<(LogicalPlan, DmlStatement)> {
         let framed = self.framed(statement).await?;
         match inside(&framed) {
             LogicalPlan::Dml(dml) => {

@@ -43,7 +43,9 @@ impl Planner<'_> {
         let framed = self.framed(query_statement(replace.old)).await?;
         let condition = condition(inside(&framed))?;
         let columns = insert.input.schema().fields().iter();
-        let columns = columns.map(|field| field.name().clone()).collect::<Vec<_>>();
+        let columns = columns
+            .map(|field| field.name().clone())
+            .collect::<Vec<_>>();
         let refusal = Refusal {
             message: "a new row is not among those that REPLACE WHERE replaces",
             table,
@@ -66,7 +68,11 @@ impl Planner<'_> {
 /// The rows, no two of which have the same key.
 fn once(rows: &LogicalPlan, key: &[String], twice: Twice, table: String) -> Result<LogicalPlan> {
     let columns = rows.schema().columns();
-    let all = columns.iter().cloned().map(Expr::Column).collect::<Vec<_>>();
+    let all = columns
+        .iter()
+        .cloned()
+        .map(Expr::Column)
+        .collect::<Vec<_>>();
     let listed = listed(rows)?;
     let by = key.iter().map(|name| Expr::Column(Column::from_name(name)));
     let by = by.collect::<Vec<_>>();
@@ -109,7 +115,9 @@ fn listed(rows: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     // Named as every column of VALUES, which are named anew when parameters get their values.
     let name = format!("column{}", schema.fields().len() + 1);
     let place = Field::new(&name, DataType::UInt64, false);
-    let fields = schema.iter().map(|(table, field)| (table.cloned(), Arc::clone(field)));
+    let fields = schema
+        .iter()
+        .map(|(table, field)| (table.cloned(), Arc::clone(field)));
     let fields = fields.chain([(None, Arc::new(place))]).collect();
     let metadata = schema.metadata().clone();
     let schema = Arc::new(DFSchema::new_with_metadata(fields, metadata)?);

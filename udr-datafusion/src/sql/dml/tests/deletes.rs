@@ -4,7 +4,10 @@ use super::*;
 fn a_plain_delete_keeps_its_shape() {
     unchanged("DELETE FROM t WHERE id IN (SELECT id FROM u)");
     unchanged("DELETE FROM public.t");
-    becomes("DELETE FROM t WHERE n = 1 ORDER BY id", "DELETE FROM t WHERE n = 1");
+    becomes(
+        "DELETE FROM t WHERE n = 1 ORDER BY id",
+        "DELETE FROM t WHERE n = 1",
+    );
 }
 
 #[test]
@@ -28,7 +31,10 @@ fn using_is_a_subquery_that_finds_a_row() {
         "DELETE FROM t AS a USING s, u WHERE a.id = s.id",
         "delete: SELECT * FROM t AS a WHERE EXISTS (SELECT 1 FROM s, u WHERE a.id = s.id)",
     );
-    becomes("DELETE FROM t USING s", "delete: SELECT * FROM t WHERE EXISTS (SELECT 1 FROM s)");
+    becomes(
+        "DELETE FROM t USING s",
+        "delete: SELECT * FROM t WHERE EXISTS (SELECT 1 FROM s)",
+    );
 }
 
 #[test]

@@ -50,9 +50,22 @@ fn columns_are_taken_by_name() {
         "INSERT OVERWRITE t BY NAME (SELECT 1 AS n)",
         r#"INSERT OVERWRITE t ("n") (SELECT 1 AS n)"#,
     );
-    refused_for(&target(), &["m"], "INSERT INTO t BY NAME SELECT 1 AS m", &["no such column"]);
-    refused_for(&target(), &["n", "n"], "INSERT INTO t BY NAME SELECT 1", &["two columns"]);
-    refused("INSERT INTO t (id) BY NAME SELECT 1 AS id", &["leave the list"]);
+    refused_for(
+        &target(),
+        &["m"],
+        "INSERT INTO t BY NAME SELECT 1 AS m",
+        &["no such column"],
+    );
+    refused_for(
+        &target(),
+        &["n", "n"],
+        "INSERT INTO t BY NAME SELECT 1",
+        &["two columns"],
+    );
+    refused(
+        "INSERT INTO t (id) BY NAME SELECT 1 AS id",
+        &["leave the list"],
+    );
 }
 
 #[test]
@@ -110,7 +123,10 @@ fn nothing_is_done_on_a_conflict() {
         WHEN NOT MATCHED THEN INSERT ("id", "n", "Name", "at")
           VALUES ("excluded"."id", "excluded"."n", "excluded"."Name", "excluded"."at")
         <- INSERT INTO t (id) VALUES (1)"#;
-    becomes("INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO NOTHING", nothing);
+    becomes(
+        "INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO NOTHING",
+        nothing,
+    );
     for sql in [
         "INSERT INTO t (id) VALUES (1) ON CONFLICT DO NOTHING",
         "INSERT INTO t (id) VALUES (1) ON CONFLICT ON CONSTRAINT t_pkey DO NOTHING",
@@ -145,20 +161,33 @@ fn rows_are_replaced_by_their_key() {
 
 #[test]
 fn a_conflict_needs_a_key_that_is_clear() {
-    refused("INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING", &["has none", "ON CONFLICT (id)"]);
+    refused(
+        "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING",
+        &["has none", "ON CONFLICT (id)"],
+    );
     refused(
         "INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET n = 1",
         &["the conflict's columns"],
     );
-    refused("INSERT INTO t VALUES (1) ON CONFLICT (m) DO NOTHING", &["no such column"]);
-    refused("INSERT INTO t VALUES (1) ON CONFLICT (id, id) DO NOTHING", &["twice"]);
+    refused(
+        "INSERT INTO t VALUES (1) ON CONFLICT (m) DO NOTHING",
+        &["no such column"],
+    );
+    refused(
+        "INSERT INTO t VALUES (1) ON CONFLICT (id, id) DO NOTHING",
+        &["twice"],
+    );
     refused(
         "INSERT INTO t VALUES (1) ON CONFLICT ON CONSTRAINT k DO NOTHING",
         &["no such key"],
     );
     refused(
         "INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET n = n + 1",
-        &["in the target and in the source", r#"t."n""#, r#""excluded"."n""#],
+        &[
+            "in the target and in the source",
+            r#"t."n""#,
+            r#""excluded"."n""#,
+        ],
     );
     refused(
         "INSERT INTO excluded VALUES (1) ON CONFLICT (id) DO NOTHING",
@@ -170,7 +199,12 @@ fn a_conflict_needs_a_key_that_is_clear() {
         columns: vec!["Name".to_owned()],
         primary: false,
     });
-    refused_for(&two, &[], "REPLACE INTO t VALUES (1)", &["several", "t_pkey, t_name"]);
+    refused_for(
+        &two,
+        &[],
+        "REPLACE INTO t VALUES (1)",
+        &["several", "t_pkey, t_name"],
+    );
     refused_for(
         &keyed(),
         &[],
@@ -214,7 +248,10 @@ fn rows_that_match_a_predicate_give_way() {
         "INSERT INTO t REPLACE WHERE id IN (SELECT 1) SELECT * FROM s",
         &["no subquery"],
     );
-    refused("INSERT INTO t REPLACE USING (id) SELECT * FROM s", &["REPLACE USING", "MERGE"]);
+    refused(
+        "INSERT INTO t REPLACE USING (id) SELECT * FROM s",
+        &["REPLACE USING", "MERGE"],
+    );
     refused(
         "INSERT INTO t REPLACE WHERE id = 1 SELECT 1 ON CONFLICT (id) DO NOTHING",
         &["cannot be used together"],

@@ -135,7 +135,10 @@ fn a_column_without_its_table_is_the_one_there_is() {
         r#"MERGE INTO t USING s ON t."id" = "s"."k"
            WHEN MATCHED THEN UPDATE SET "n" = t."n" + "s"."k""#,
     );
-    refused("MERGE INTO t USING s ON id = 1 WHEN MATCHED THEN DELETE", &["write t.\"id\" or"]);
+    refused(
+        "MERGE INTO t USING s ON id = 1 WHEN MATCHED THEN DELETE",
+        &["write t.\"id\" or"],
+    );
     refused(
         "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET n = n + 1",
         &["in the target and in the source"],
@@ -189,8 +192,16 @@ fn defaults_and_lists_of_columns_are_put_in() {
     let on = "MERGE INTO t USING s ON t.id = s.id WHEN NOT MATCHED THEN INSERT";
     refused(&format!("{on} (id, n) VALUES (1)"), &["different lengths"]);
     refused(&format!("{on} (m) VALUES (1)"), &["no such column"]);
-    refused(&format!("{on} (s.id) VALUES (1)"), &["only columns of the target"]);
-    refused_for(&keyed(), &["id"], &format!("{on} (twice) VALUES (1)"), &["generated"]);
+    refused(
+        &format!("{on} (s.id) VALUES (1)"),
+        &["only columns of the target"],
+    );
+    refused_for(
+        &keyed(),
+        &["id"],
+        &format!("{on} (twice) VALUES (1)"),
+        &["generated"],
+    );
     refused(
         "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN DELETE OUTPUT deleted.id",
         &["returns no rows"],

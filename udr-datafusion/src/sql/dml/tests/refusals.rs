@@ -66,7 +66,10 @@ fn other_dialects_get_the_word_to_use() {
     );
     refused("INSERT INTO t PARTITION (id = 1) SELECT 1", &["PARTITION"]);
     refused("INSERT OR ABORT INTO t VALUES (1)", &["OR ABORT"]);
-    refused("INSERT INTO t OUTPUT inserted.id VALUES (1)", &["RETURNING"]);
+    refused(
+        "INSERT INTO t OUTPUT inserted.id VALUES (1)",
+        &["RETURNING"],
+    );
 }
 
 #[test]
@@ -84,8 +87,14 @@ fn returned_columns_are_a_query_over_the_target() {
         text("INSERT INTO x.t AS a VALUES (1) RETURNING *, a.id + 1 AS more"),
         "SELECT *, a.id + 1 AS more FROM x.t AS a"
     );
-    assert_eq!(text("DELETE FROM t AS x RETURNING x.id"), "SELECT x.id FROM t AS x");
-    assert_eq!(text("UPDATE t SET n = 1 RETURNING t.*"), "SELECT t.* FROM t");
+    assert_eq!(
+        text("DELETE FROM t AS x RETURNING x.id"),
+        "SELECT x.id FROM t AS x"
+    );
+    assert_eq!(
+        text("UPDATE t SET n = 1 RETURNING t.*"),
+        "SELECT t.* FROM t"
+    );
     assert_eq!(returning("DELETE FROM t").unwrap(), None);
     assert!(returning("DELETE FROM t RETURNING (SELECT 1)").is_err());
 }
@@ -94,8 +103,14 @@ fn returned_columns_are_a_query_over_the_target() {
 fn explain_and_prepare_stay_around_the_statement() {
     for (sql, expected) in [
         ("EXPLAIN DELETE FROM t AS x", "EXPLAIN SELECT 1"),
-        ("PREPARE p AS DELETE FROM t AS x WHERE x.id = $1", "PREPARE p AS SELECT 1"),
-        ("PREPARE p (INT) AS DELETE FROM t", "PREPARE p (INT) AS SELECT 1"),
+        (
+            "PREPARE p AS DELETE FROM t AS x WHERE x.id = $1",
+            "PREPARE p AS SELECT 1",
+        ),
+        (
+            "PREPARE p (INT) AS DELETE FROM t",
+            "PREPARE p (INT) AS SELECT 1",
+        ),
         ("WITH w AS (SELECT 1) DELETE FROM t", "SELECT 1"),
     ] {
         let (frame, _) = rewrite(sql, &target(), &[]).unwrap();
@@ -120,10 +135,20 @@ fn marks_are_only_where_the_parser_knows_no_other_way() {
     };
     assert!(marked("INSERT INTO t BY NAME SELECT 1"));
     assert!(marked("EXPLAIN INSERT INTO t AS x SELECT 1"));
-    assert!(marked("PREPARE p AS INSERT INTO t REPLACE WHERE a = $1 SELECT 1"));
-    assert!(marked("MERGE INTO t USING s ON true WHEN MATCHED THEN UPDATE SET *"));
-    assert!(marked("MERGE INTO t USING s ON true WHEN NOT MATCHED THEN DO NOTHING"));
+    assert!(marked(
+        "PREPARE p AS INSERT INTO t REPLACE WHERE a = $1 SELECT 1"
+    ));
+    assert!(marked(
+        "MERGE INTO t USING s ON true WHEN MATCHED THEN UPDATE SET *"
+    ));
+    assert!(marked(
+        "MERGE INTO t USING s ON true WHEN NOT MATCHED THEN DO NOTHING"
+    ));
     assert!(!marked("INSERT INTO t (\"by\", name) SELECT 1"));
-    assert!(!marked("INSERT INTO t SELECT CASE WHEN a THEN b * c END FROM s"));
-    assert!(!marked("MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE"));
+    assert!(!marked(
+        "INSERT INTO t SELECT CASE WHEN a THEN b * c END FROM s"
+    ));
+    assert!(!marked(
+        "MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE"
+    ));
 }

@@ -43,8 +43,14 @@ fn an_update_of_a_join_changes_its_first_table() {
         r#"update: SELECT t."id" AS "id", s.n AS "n", t."Name" AS "Name", t."at" AS "at"
            FROM t LEFT JOIN s ON s.id = t.id"#,
     );
-    refused("UPDATE t JOIN s ON s.id = t.id SET s.n = 1", &["only columns of the target"]);
-    refused("UPDATE t RIGHT JOIN s ON s.id = t.id SET n = 1", &["LEFT JOIN"]);
+    refused(
+        "UPDATE t JOIN s ON s.id = t.id SET s.n = 1",
+        &["only columns of the target"],
+    );
+    refused(
+        "UPDATE t RIGHT JOIN s ON s.id = t.id SET n = 1",
+        &["LEFT JOIN"],
+    );
 }
 
 #[test]
@@ -75,8 +81,14 @@ fn tuples_are_taken_apart() {
            "Name" = (SELECT min(y) FROM u WHERE u.id = t.id)"#,
     );
     refused("UPDATE t SET (id, n) = (1, 2, 3)", &["different lengths"]);
-    refused("UPDATE t SET (id, n) = (SELECT a FROM u)", &["different lengths"]);
-    refused("UPDATE t SET (id, n) = (SELECT a, b FROM u LIMIT 1)", &["picks some of its rows"]);
+    refused(
+        "UPDATE t SET (id, n) = (SELECT a FROM u)",
+        &["different lengths"],
+    );
+    refused(
+        "UPDATE t SET (id, n) = (SELECT a, b FROM u LIMIT 1)",
+        &["picks some of its rows"],
+    );
     refused("UPDATE t SET (id, n) = (SELECT * FROM u)", &["wildcard"]);
     refused("UPDATE t SET (id, n) = s", &["a list of values"]);
 }
