@@ -11,7 +11,7 @@ use udr_core::env::Env;
 use udr_core::name::RefName;
 use udr_core::store::RetryPolicy;
 use udr_core::{ErrorKind, Result};
-use udr_core::{MergeMode, Repository};
+use udr_core::{MergeMode, Repository, TransactionOutcome};
 use udr_testkit::fixtures::{self, Row, row};
 use udr_testkit::row_changes;
 use udr_testkit::{Fault, FaultStore, Operations};
@@ -175,6 +175,15 @@ impl Act {
         done
     }
 
+    /// The branch whose log tells whether it happened, if it had one before.
+    fn branch(self) -> Option<&'static str> {
+        match self {
+            Self::Commit | Self::ChangeRows | Self::FastForward => Some("main"),
+            Self::DropBranch => Some("old"),
+            Self::CreateRepository | Self::CreateBranch | Self::CreateTag | Self::DropTag => None,
+        }
+    }
+
     /// What making it again answers, once it has happened.
     fn again(self) -> Option<ErrorKind> {
         match self {
@@ -224,6 +233,27 @@ async fn settled(act: Act, inner: &Arc<InMemory>) -> bool {
     }
 }
 
+/// What somebody else finds out about a transaction whose outcome is unknown, while a write of it
+/// may still be under way.
+async fn told(act: Act, answer: &Result<()>, inner: &Arc<InMemory>) -> Option<bool> {
+    let error = answer.as_ref().err()?;
+    let branch = act.branch()?;
+    if error.kind() != ErrorKind::Indeterminate {
+        return None;
+    }
+    let id = error.context("transaction").unwrap().parse().unwrap();
+    let repository = open(inner.clone()).await.unwrap();
+    let outcome = repository.settle_transaction(&named(branch), id).await;
+    match outcome.unwrap() {
+        TransactionOutcome::Committed { name, .. } => {
+            assert_eq!(name.as_str(), branch);
+            Some(true)
+        }
+        TransactionOutcome::NotPublished => Some(false),
+        TransactionOutcome::Unknown => panic!("a branch that is known tells"),
+    }
+}
+
 async fn sweep(act: Act, retry: RetryPolicy) {
     let base = act.prepare().await;
     let reads = [Fault::Torn, Fault::Short, Fault::Flipped];
@@ -241,13 +271,17 @@ async fn sweep(act: Act, retry: RetryPolicy) {
                 break;
             };
             met += 1;
+            let what = format!("{act:?}, {fault:?} at call {n}: {hit:?}, answered {answer:?}");
+            let told = told(act, &answer, &inner).await;
             // A delayed write that finds its place taken errs, which is nobody's concern.
             drop(faults.heal().await);
-            let what = format!("{act:?}, {fault:?} at call {n}: {hit:?}, answered {answer:?}");
             let done = settled(act, &inner).await;
             match &answer {
                 Ok(()) => assert!(done, "a success is not visible: {what}"),
-                Err(e) if e.kind() == ErrorKind::Indeterminate => {}
+                Err(e) if e.kind() == ErrorKind::Indeterminate => match told {
+                    Some(told) => assert_eq!(told, done, "it was found out wrongly: {what}"),
+                    None => assert_eq!(act.branch(), None, "it was not found out: {what}"),
+                },
                 Err(_) => assert!(!done, "a definite error was published: {what}"),
             }
             again(act, done, &actor, &inner, &what).await;

@@ -14,7 +14,7 @@ use udr_core::ErrorKind;
 use udr_core::Repository;
 use udr_core::env::Env;
 use udr_core::format::ObjectRef;
-use udr_core::id::{Epoch, Version};
+use udr_core::id::{Epoch, RecordNumber};
 use udr_core::name::RefName;
 use udr_core::store::{Created, Durability, RefKind, Store, StoreOptions};
 use udr_testkit::fixtures::{self, row};
@@ -177,16 +177,19 @@ async fn objects(store: &Store) {
 async fn records(store: &Store) {
     let (kind, name) = (RefKind::Branch, named("main"));
     assert_eq!(
-        store.get_record(kind, &name, Version(7)).await.unwrap(),
+        store
+            .get_record(kind, &name, RecordNumber(7))
+            .await
+            .unwrap(),
         None
     );
     for version in [7, 8, 9] {
         let record = |writer: usize| Bytes::from(format!("record {version} of writer {writer}"));
         let writers =
-            (0..20).map(|w| store.create_record(kind, &name, Version(version), record(w)));
+            (0..20).map(|w| store.create_record(kind, &name, RecordNumber(version), record(w)));
         let answers = join_all(writers).await;
         let stored = store
-            .get_record(kind, &name, Version(version))
+            .get_record(kind, &name, RecordNumber(version))
             .await
             .unwrap()
             .unwrap();
@@ -203,7 +206,7 @@ async fn records(store: &Store) {
         assert_eq!(winners, 1);
         // Asking again with the same bytes is how a writer learns that its record is there.
         let again = store
-            .create_record(kind, &name, Version(version), stored)
+            .create_record(kind, &name, RecordNumber(version), stored)
             .await
             .unwrap();
         assert_eq!(again, Created::Mine);
@@ -217,7 +220,7 @@ async fn refs(store: &Store) {
     let put = async |kind, name: &str, version| {
         let bytes = Bytes::from(format!("{name} {version}"));
         let created = store
-            .create_record(kind, &named(name), Version(version), bytes)
+            .create_record(kind, &named(name), RecordNumber(version), bytes)
             .await
             .unwrap();
         assert_eq!(created, Created::Mine);
@@ -246,17 +249,17 @@ async fn refs(store: &Store) {
     assert_eq!(names(tag).await, BTreeSet::from(["v1.0".to_owned()]));
     for (name, last) in [("a", 4), ("a/b", 0), ("a/c", 12), ("z", 999_999_999_999)] {
         let found = store.last_record(branch, &named(name)).await.unwrap();
-        assert_eq!(found, Some(Version(last)), "{name}");
+        assert_eq!(found, Some(RecordNumber(last)), "{name}");
     }
     assert_eq!(store.get_hint(branch, &named("a")).await.unwrap(), None);
     for version in [3, 4] {
         store
-            .put_hint(branch, &named("a"), Version(version))
+            .put_hint(branch, &named("a"), RecordNumber(version))
             .await
             .unwrap();
         assert_eq!(
             store.get_hint(branch, &named("a")).await.unwrap(),
-            Some(Version(version))
+            Some(RecordNumber(version))
         );
     }
     assert_eq!(names(branch).await.len(), 4, "a hint is no ref");

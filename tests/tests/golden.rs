@@ -191,6 +191,22 @@ async fn write(folder: &Path) {
         &names.iter().map(String::as_str).collect::<Vec<_>>(),
     )
     .await;
+    // A name that is used again, and whose log is shorter than the branch it comes from.
+    let early = Revision::at_version(Version(2));
+    let early = repository.resolve(&main, &early).await.unwrap();
+    repository
+        .create_branch(&named("again"), &early)
+        .await
+        .unwrap();
+    repository.drop_branch(&named("again")).await.unwrap();
+    let head = repository.head(&main).await.unwrap();
+    repository
+        .create_branch(&named("again"), &head)
+        .await
+        .unwrap();
+    commit_rows(&repository, &named("again"), &["numbers"], 2000..2001)
+        .await
+        .unwrap();
 }
 
 /// Every file below a folder, with its content.
@@ -261,19 +277,27 @@ async fn version_1_shows_what_was_written() {
     };
     assert_eq!(
         names(repository.branches().await.unwrap()),
-        ["Feature/Prices 9", "main 9"]
+        ["Feature/Prices 9", "again 10", "main 9"]
     );
     assert_eq!(names(repository.tags().await.unwrap()), ["v1.0 7"]);
     let main = RefName::main();
     let head = repository.head(&main).await.unwrap();
     let numbers = rows(&head, &path("numbers")).await.unwrap();
     assert_eq!(numbers, fixtures::multiset((1000..1003).map(row)));
-    for version in 2..=7 {
+    for (branch, version) in ["main", "again"]
+        .into_iter()
+        .flat_map(|b| (2..=7).map(move |v| (b, v)))
+    {
         let revision = Revision::at_version(Version(version));
-        let then = repository.resolve(&main, &revision).await.unwrap();
+        let then = repository.resolve(&named(branch), &revision).await.unwrap();
         let expected = fixtures::multiset((0..10 * (i64::try_from(version).unwrap() - 1)).map(row));
         assert_eq!(rows(&then, &path("numbers")).await.unwrap(), expected);
     }
+    let again = head_rows(&repository, &named("again"), "numbers")
+        .await
+        .unwrap();
+    let expected = (1000..1003).chain(2000..2001).map(row);
+    assert_eq!(again, fixtures::multiset(expected));
     assert_eq!(
         head.relations(&NamespaceName::public())
             .await

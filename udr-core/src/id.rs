@@ -168,7 +168,7 @@ impl fmt::Debug for FieldId {
     }
 }
 
-/// The number of a record in a ref log: what users call a version.
+/// The number of a published state of a ref, as users write it. Grows by one along a ref.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(pub u64);
@@ -191,6 +191,22 @@ impl Version {
 }
 
 impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The place of a record in the log of its ref, and its name in the store; without gaps. It is the
+/// record's version, less what the ref has skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordNumber(pub u64);
+
+impl RecordNumber {
+    /// The largest number that has a 20-digit name and a successor.
+    pub const MAX: Self = Self(Version::MAX.0);
+}
+
+impl fmt::Display for RecordNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }

@@ -97,6 +97,34 @@ pub enum FastForward {
     },
 }
 
+/// What became of a transaction whose commit ended without an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransactionOutcome {
+    /// It is published.
+    Committed {
+        /// On a branch or a tag.
+        kind: RefKind,
+        /// Its name.
+        name: RefName,
+        /// The version that shows it.
+        version: Version,
+    },
+    /// It is not, and never will be.
+    NotPublished,
+    /// No log has it, and a request that is still under way may yet publish it.
+    Unknown,
+}
+
+impl TransactionOutcome {
+    fn committed(kind: RefKind, record: &RefRecord) -> Self {
+        Self::Committed {
+            kind,
+            name: record.name.clone(),
+            version: record.version,
+        }
+    }
+}
+
 /// Whether a fast-forward moves the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -228,6 +256,7 @@ impl Repository {
             version: None,
             commit,
             at,
+            skipped: 0,
         };
         let main = RefName::main();
         let created = refs.create(RefKind::Branch, &main, &point, None, Epoch::default());
@@ -467,34 +496,60 @@ impl Repository {
             Error::invalid("a transaction starts from a published version of its branch")
                 .with("branch", branch)
         };
-        let version = base.version().ok_or_else(refuse)?;
+        let point = base.point().published().ok_or_else(refuse)?;
         let same_branch = base.branch().is_some_and(|b| b.folded() == branch.folded());
         if base.is_staged() || !same_branch {
             return Err(refuse());
         }
-        let record = self.context.history.existing(branch, version).await?;
+        let record = self.context.history.published_as(&point).await?;
         if record.head.is_none_or(|head| head.id() != base.commit_id()) {
             return Err(refuse());
         }
         Ok(Transaction::new(self.context.clone(), record, base.clone()))
     }
 
-    /// The version at which a transaction was published on a branch after `above`; `None` if it
-    /// was not.
+    /// What became of a transaction, by the logs of all branches and tags as they are.
+    ///
+    /// Reads every record, unless one of them has it.
     ///
     /// # Errors
     ///
     /// `Unavailable`, `Corrupt`.
     pub async fn transaction_outcome(
         &self,
+        transaction: TransactionId,
+    ) -> Result<TransactionOutcome> {
+        let Context { store, refs, .. } = &self.context;
+        for kind in [RefKind::Branch, RefKind::Tag] {
+            for name in store.list_refs(kind).await? {
+                if let Some(record) = refs.find_transaction(kind, &name, transaction).await? {
+                    return Ok(TransactionOutcome::committed(kind, &record));
+                }
+            }
+        }
+        Ok(TransactionOutcome::Unknown)
+    }
+
+    /// What became of a transaction on a branch, for certain; the process that ran it must have
+    /// given up.
+    ///
+    /// If no record has it, a fence is published, so that no request that is still under way
+    /// somewhere can publish it later.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if no record has it and the branch does not exist; `Unavailable`,
+    /// `Indeterminate`, `Corrupt`.
+    pub async fn settle_transaction(
+        &self,
         branch: &RefName,
         transaction: TransactionId,
-        above: Version,
-    ) -> Result<Option<Version>> {
-        self.context
-            .refs
-            .find_transaction(RefKind::Branch, branch, transaction, above)
-            .await
+    ) -> Result<TransactionOutcome> {
+        let refs = &self.context.refs;
+        Ok(match refs.settle_transaction(branch, transaction).await? {
+            Some(record) => TransactionOutcome::committed(RefKind::Branch, &record),
+            None => TransactionOutcome::NotPublished,
+        })
     }
 
     /// Checks everything that is reachable (invariants 1 to 8).
@@ -523,15 +578,13 @@ impl Repository {
         // A version names the state only if it is the head of its record: a commit in the middle
         // of a merge has none of its own.
         let point = from.point();
-        let from = match (point.branch.clone(), point.version) {
-            (Some(branch), Some(version)) => {
-                let record = self.context.history.existing(&branch, version).await?;
-                record
-                    .head
-                    .filter(|head| head.id() == point.commit.id())
-                    .map(|_| BranchPoint { branch, version })
+        let from = match point.published() {
+            Some(published) => {
+                let record = self.context.history.published_as(&published).await?;
+                let head = record.head.filter(|head| head.id() == point.commit.id());
+                head.map(|_| published)
             }
-            _ => None,
+            None => None,
         };
         let epoch = Epoch::default();
         let record = self
@@ -553,7 +606,7 @@ impl Repository {
                 .map(|version| {
                     self.context
                         .history
-                        .existing(&segment.branch, Version(version))
+                        .sibling(&segment.last, Version(version))
                 })
                 .buffered(CONCURRENCY),
         )

@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod constraints;
 mod isolation;
 mod row_changes;
 mod row_world;

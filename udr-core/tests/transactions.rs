@@ -8,30 +8,30 @@ use futures::TryStreamExt as _;
 use udr_core::data::{TableWriter, WriteOptions};
 use udr_core::env::Env;
 use udr_core::format::{DataFile, Schema, View};
-use udr_core::id::Version;
+use udr_core::id::{RecordNumber, Version};
 use udr_core::maintenance::FsckOptions;
 use udr_core::name::{NamespaceName, RefName, RelationPath};
 use udr_core::refs::Revision;
 use udr_core::snapshot::Snapshot;
 use udr_core::store::{RefKind, Store, StoreOptions};
 use udr_core::txn::{CommitOutcome, Committed, OnExisting, Transaction};
-use udr_core::{ErrorKind, FastForward, MergeMode, Repository};
+use udr_core::{ErrorKind, FastForward, MergeMode, Repository, TransactionOutcome};
 
-async fn repository() -> Repository {
+pub(crate) async fn repository() -> Repository {
     let env = Env::seeded(1, 1_700_000_000_000_000);
     Repository::create(Store::memory(), env).await.unwrap()
 }
 
-fn path(name: &str) -> RelationPath {
+pub(crate) fn path(name: &str) -> RelationPath {
     RelationPath::parse("public", name).unwrap()
 }
 
-fn schema() -> Schema {
+pub(crate) fn schema() -> Schema {
     let id = Field::new("id", DataType::Int64, false);
     Schema::from_arrow(&ArrowSchema::new(vec![id])).unwrap()
 }
 
-async fn files(txn: &Transaction, table: &RelationPath, ids: &[i64]) -> Vec<DataFile> {
+pub(crate) async fn files(txn: &Transaction, table: &RelationPath, ids: &[i64]) -> Vec<DataFile> {
     let table = txn.snapshot().table(table).await.unwrap();
     let env = Env::seeded(
         u64::from_le_bytes(txn.id().as_bytes()[..8].try_into().unwrap()),
@@ -55,26 +55,26 @@ async fn files(txn: &Transaction, table: &RelationPath, ids: &[i64]) -> Vec<Data
     writer.finish().await.unwrap()
 }
 
-async fn append(txn: &mut Transaction, table: &RelationPath, ids: &[i64]) {
+pub(crate) async fn append(txn: &mut Transaction, table: &RelationPath, ids: &[i64]) {
     let files = Box::pin(files(txn, table, ids)).await;
     txn.append(table, files).await.unwrap();
 }
 
-async fn committed(txn: Transaction) -> Committed {
+pub(crate) async fn committed(txn: Transaction) -> Committed {
     match txn.commit().await.unwrap() {
         CommitOutcome::Committed(committed) => committed,
         other => panic!("not committed: {other:?}"),
     }
 }
 
-async fn conflicts(txn: Transaction) -> String {
+pub(crate) async fn conflicts(txn: Transaction) -> String {
     match txn.commit().await.unwrap() {
         CommitOutcome::Conflicted(conflicted) => conflicted.to_error().to_string(),
         other => panic!("no conflict: {other:?}"),
     }
 }
 
-async fn ids(snapshot: &Snapshot, table: &RelationPath) -> Vec<i64> {
+pub(crate) async fn ids(snapshot: &Snapshot, table: &RelationPath) -> Vec<i64> {
     let table = snapshot.table(table).await.unwrap();
     let mut found = Vec::new();
     for file in table.plan(None).await.unwrap().files {
@@ -94,7 +94,7 @@ async fn ids(snapshot: &Snapshot, table: &RelationPath) -> Vec<i64> {
 }
 
 /// A repository with the table `t` holding 1 at version 1.
-async fn with_table() -> Repository {
+pub(crate) async fn with_table() -> Repository {
     let repository = repository().await;
     let mut txn = repository.begin(&RefName::main()).await.unwrap();
     txn.create_table(&path("t"), schema()).await.unwrap();
@@ -103,12 +103,12 @@ async fn with_table() -> Repository {
     repository
 }
 
-async fn clean(repository: &Repository) {
+pub(crate) async fn clean(repository: &Repository) {
     let report = repository.fsck(FsckOptions::Data).await.unwrap();
     assert!(report.is_clean(), "{:#?}", report.problems);
 }
 
-async fn head(repository: &Repository) -> Snapshot {
+pub(crate) async fn head(repository: &Repository) -> Snapshot {
     repository.head(&RefName::main()).await.unwrap()
 }
 
@@ -372,6 +372,148 @@ async fn a_dropped_name_goes_on_counting_and_hides_its_first_life() {
     clean(&repository).await;
 }
 
+/// One more row on a branch; the version that shows it.
+async fn put(repository: &Repository, branch: &RefName, id: i64) -> Version {
+    let mut txn = repository.begin(branch).await.unwrap();
+    append(&mut txn, &path("t"), &[id]).await;
+    committed(txn).await.version
+}
+
+/// The rows of `t` at a version of a branch.
+async fn at(repository: &Repository, branch: &RefName, version: u64) -> Vec<i64> {
+    let revision = Revision::at_version(Version(version));
+    let snapshot = repository.resolve(branch, &revision).await.unwrap();
+    assert_eq!(snapshot.version(), Some(Version(version)));
+    ids(&snapshot, &path("t")).await
+}
+
+#[tokio::test]
+async fn a_name_used_again_reads_on_from_its_origin_and_its_log_has_no_gap() {
+    let repository = with_table().await;
+    let (main, dev) = (RefName::main(), RefName::new("dev").unwrap());
+    repository
+        .create_branch(&dev, &head(&repository).await)
+        .await
+        .unwrap();
+    put(&repository, &dev, 100).await;
+    repository.drop_branch(&dev).await.unwrap();
+    for id in 2..=20 {
+        put(&repository, &main, id).await;
+    }
+    // Three lives: a client that has seen the first ones, and one that has seen nothing.
+    for life in 0..3 {
+        let now = head(&repository).await;
+        let from = now.version().unwrap().0;
+        let made = repository.create_branch(&dev, &now).await.unwrap();
+        assert_eq!(made.version, Version(from), "it is above its own last one");
+        let next = put(&repository, &dev, 1_000 + life).await;
+        assert_eq!(next, Version(from + 1));
+        put(&repository, &dev, 2_000 + life).await;
+        put(&repository, &main, 3_000 + life).await;
+        let env = Env::seeded(2, 1_800_000_000_000_000);
+        let cold = Repository::open(repository.store().clone(), env)
+            .await
+            .unwrap();
+        for repository in [&repository, &cold] {
+            for version in 1..=from {
+                let shown = at(repository, &dev, version).await;
+                assert_eq!(shown, at(repository, &main, version).await);
+            }
+            let own = at(repository, &dev, from + 1).await;
+            assert!(own.contains(&(1_000 + life)) && !own.contains(&(2_000 + life)));
+            assert!(!own.contains(&100));
+            let last = at(repository, &dev, from + 2).await;
+            assert!(last.contains(&(2_000 + life)));
+            let past = Revision::at_version(Version(from + 3));
+            assert!(repository.resolve(&dev, &past).await.is_err());
+        }
+        let log = cold.log(&dev, None).await.unwrap();
+        assert_eq!(log[0].version, Version(from + 2));
+        // A branch, a tag and a transaction find a version that the log has under another number.
+        let revision = Revision::at_version(Version(from + 1));
+        let point = cold.resolve(&dev, &revision).await.unwrap();
+        let tag = RefName::new(&format!("life-{life}")).unwrap();
+        cold.create_tag(&tag, &point).await.unwrap();
+        let leaf = RefName::new(&format!("leaf-{life}")).unwrap();
+        cold.create_branch(&leaf, &point).await.unwrap();
+        assert_eq!(
+            at(&cold, &leaf, from + 1).await,
+            at(&cold, &dev, from + 1).await
+        );
+        assert_eq!(at(&cold, &leaf, 2).await, at(&cold, &main, 2).await);
+        let mut late = cold.begin_at(&dev, &point).await.unwrap();
+        append(&mut late, &path("t"), &[4_000 + life]).await;
+        let id = late.id();
+        let version = committed(late).await.version;
+        assert_eq!(version, Version(from + 3));
+        let outcome = cold.transaction_outcome(id).await.unwrap();
+        let expected = TransactionOutcome::Committed {
+            kind: RefKind::Branch,
+            name: dev.clone(),
+            version,
+        };
+        assert_eq!(outcome, expected);
+        assert_eq!(cold.settle_transaction(&dev, id).await.unwrap(), expected);
+        clean(&cold).await;
+        repository.drop_branch(&dev).await.unwrap();
+        for id in 0..6 {
+            put(&repository, &main, 5_000 + id).await;
+        }
+    }
+    let records = repository.store().list_records(RefKind::Branch, &dev).await;
+    let records = records.unwrap().into_iter().map(|number| number.0);
+    let expected = 1..=3 + 3 * 5;
+    assert_eq!(records.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_in_no_log_is_unknown_until_it_is_shut_out() {
+    let repository = with_table().await;
+    let (main, dev) = (RefName::main(), RefName::new("dev").unwrap());
+    let mut txn = repository.begin(&main).await.unwrap();
+    append(&mut txn, &path("t"), &[2]).await;
+    let id = txn.id();
+    let outcome = repository.transaction_outcome(id).await.unwrap();
+    assert_eq!(outcome, TransactionOutcome::Unknown);
+    let error = repository.settle_transaction(&dev, id).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let before = head(&repository).await;
+    let outcome = repository.settle_transaction(&main, id).await.unwrap();
+    assert_eq!(outcome, TransactionOutcome::NotPublished);
+    let after = head(&repository).await;
+    assert_eq!(after.commit_id(), before.commit_id());
+    assert_eq!(after.version(), Some(Version(2)), "the fence has a version");
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_name_that_was_claimed_lower_reads_on_from_its_origin() {
+    let repository = with_table().await;
+    let (main, dev) = (RefName::main(), RefName::new("dev").unwrap());
+    for id in 2..=9 {
+        put(&repository, &main, id).await;
+    }
+    // A client that wanted to start at version 1 died before its record.
+    let store = repository.store();
+    store
+        .claim_hint(RefKind::Branch, &dev, RecordNumber(1))
+        .await
+        .unwrap();
+    let made = repository
+        .create_branch(&dev, &head(&repository).await)
+        .await
+        .unwrap();
+    assert_eq!(made.version, Version(9));
+    for version in 1..=9 {
+        assert_eq!(
+            at(&repository, &dev, version).await,
+            at(&repository, &main, version).await
+        );
+    }
+    clean(&repository).await;
+}
+
 #[tokio::test]
 async fn a_stalled_writer_cannot_publish_on_a_branch_that_was_dropped() {
     let repository = with_table().await;
@@ -542,7 +684,7 @@ async fn a_name_that_was_only_claimed_is_no_branch_and_can_be_made() {
     // What a client leaves that dies between its two steps.
     repository
         .store()
-        .claim_hint(RefKind::Branch, &dev, Version(1))
+        .claim_hint(RefKind::Branch, &dev, RecordNumber(1))
         .await
         .unwrap();
     let names = repository.branches().await.unwrap();

@@ -32,6 +32,23 @@ async fn rows_that_were_inserted_are_read() {
 }
 
 #[tokio::test]
+async fn a_null_in_values_names_the_column_of_the_table() {
+    let f = Fixture::with_table().await;
+    for sql in [
+        "INSERT INTO t VALUES (1, 'a'), (NULL, 'b')",
+        "INSERT INTO t (name, id) VALUES ('a', NULL)",
+        "INSERT INTO t (name, id) SELECT 'a', NULL",
+        "INSERT INTO t (name) VALUES ('a')",
+    ] {
+        let (kind, text) = f.refused(sql).await;
+        assert_eq!(kind, ErrorKind::Invalid, "{sql}: {text}");
+        assert!(text.contains("column=`id`"), "{sql}: {text}");
+    }
+    assert_eq!(f.value("SELECT count(*) FROM t").await, "0");
+    f.check().await;
+}
+
+#[tokio::test]
 async fn explaining_an_insert_changes_nothing() {
     let f = Fixture::with_table().await;
     let before = f.version().await;

@@ -46,7 +46,8 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 error in a statement; 2 wrong usage; 3 conflict with another writer;
 4 store unreachable; 5 repository damaged; 130 interrupted.
 
-Environment: UDR_REPO is used where --repo is not given; NO_COLOR turns colours off; PAGER shows
+Environment: UDR_REPO is used where --repo is not given, and UDR_AUTHOR, else the user's name, where
+--author is not; NO_COLOR turns colours off; PAGER shows
 long results at the prompt. Stores read their usual variables (AWS_*, GOOGLE_*, AZURE_*).";
 
 /// Which repository, and how it is opened.
@@ -95,6 +96,14 @@ pub(crate) enum Action {
         /// Read whole data files, too
         #[arg(long)]
         data: bool,
+    },
+    /// Tell whether a transaction was published whose commit ended without an answer
+    ///
+    /// Prints `committed`, `not published` or `unknown` (exit codes 0, 1 and 4). With --branch, the
+    /// branch it was for, what is not found there is kept from being published later.
+    Txn {
+        /// The id of the transaction, from the error's message
+        id: String,
     },
     /// Load the flights out of New York in 2013 and show what a repository can do
     Demo,

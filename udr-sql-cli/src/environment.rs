@@ -6,6 +6,8 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
+use crate::account::account;
+
 /// The variables and terminals that matter.
 #[derive(Debug, Clone)]
 pub(crate) struct Environment {
@@ -15,8 +17,8 @@ pub(crate) struct Environment {
     pub(crate) pager: Option<String>,
     /// Where the history of the prompt is kept.
     pub(crate) history: Option<PathBuf>,
-    /// Who is logged in.
-    pub(crate) user: Option<String>,
+    /// Who commits are by: `UDR_AUTHOR`, who is logged in, or the account of the process.
+    pub(crate) author: Option<String>,
     /// Standard input is a terminal.
     pub(crate) stdin_terminal: bool,
     /// Standard output is a terminal.
@@ -44,7 +46,10 @@ impl Environment {
             repo: variable("UDR_REPO"),
             pager: std::env::var_os("PAGER").map(|v| v.to_string_lossy().into_owned()),
             history: state.map(|state| state.join("udr").join("history")),
-            user: variable("USER").or_else(|| variable("LOGNAME")),
+            author: ["UDR_AUTHOR", "USER", "LOGNAME"]
+                .into_iter()
+                .find_map(variable)
+                .or_else(account),
             stdin_terminal: io::stdin().is_terminal(),
             stdout_terminal: io::stdout().is_terminal(),
             stderr_terminal: io::stderr().is_terminal(),

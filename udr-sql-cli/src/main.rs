@@ -2,6 +2,7 @@
 //!
 //! Whatever it does, it does through `udr_datafusion`; it has no powers of its own.
 
+mod account;
 mod args;
 mod command;
 mod complete;
@@ -23,6 +24,7 @@ mod screen;
 mod script;
 mod session;
 mod tag;
+mod txn;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -98,6 +100,16 @@ fn act(
                 fsck::fsck(&repository, options, format, &console).await
             };
             let ended = runtime.block_on(unless_interrupted(interrupts, check));
+            return Ok(ended.unwrap_or_else(|stop| ending(&console, &stop)));
+        }
+        Some(Action::Txn { ref id }) => {
+            let (id, branch) = (id.as_str(), connection.branch.as_deref());
+            let find = async {
+                let repository =
+                    open_repository(&connection, &environment, &console, Absent::Refuse).await?;
+                txn::txn(&repository, id, branch, format, &console).await
+            };
+            let ended = runtime.block_on(unless_interrupted(interrupts, find));
             return Ok(ended.unwrap_or_else(|stop| ending(&console, &stop)));
         }
         Some(Action::Demo) => {

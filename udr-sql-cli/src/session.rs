@@ -154,7 +154,7 @@ impl Session {
         options.author = connection
             .author
             .clone()
-            .or_else(|| environment.user.clone());
+            .or_else(|| environment.author.clone());
         let branch = match &connection.branch {
             Some(branch) => Some(RefName::new(branch.as_str()).map_err(|e| usage_if_invalid(&e))?),
             None => None,

@@ -11,6 +11,7 @@ mod fsck;
 mod prompt;
 mod scripts;
 mod streaming;
+mod txn;
 mod udr;
 
 /// A file that is not a module here would never run.

@@ -200,3 +200,25 @@ fn a_dry_run_is_a_result() {
     let ran = udr.lake(&["MERGE BRANCH dev INTO main DRY RUN"]).ok();
     assert!(ran.out.contains("| result"), "{}", ran.out);
 }
+
+#[test]
+fn commits_have_an_author_without_a_user() {
+    let udr = Udr::new();
+    let author = |set: &[(&str, &str)], arguments: &[&str]| {
+        let sql = "CREATE OR REPLACE TABLE t AS SELECT 1 AS id";
+        let log = "SELECT author FROM udr.log ORDER BY version DESC LIMIT 1";
+        let all = [arguments, &["--format", "csv", "-q", "-c", sql, "-c", log]].concat();
+        let mut command = udr.command(&all);
+        command.env_remove("USER").env_remove("LOGNAME");
+        command.envs(set.iter().copied());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().last().unwrap().to_owned()
+    };
+    assert_ne!(author(&[], &[]), "unknown");
+    let variables = [("USER", "login"), ("UDR_AUTHOR", "Ada")];
+    assert_eq!(author(&variables[..1], &[]), "login");
+    assert_eq!(author(&variables, &[]), "Ada");
+    assert_eq!(author(&variables, &["--author", "Grace"]), "Grace");
+}

@@ -44,7 +44,13 @@ impl Udr {
             .args(arguments)
             .current_dir(self.home())
             .env("HOME", self.home());
-        for name in ["UDR_REPO", "PAGER", "NO_COLOR", "XDG_STATE_HOME"] {
+        for name in [
+            "UDR_REPO",
+            "UDR_AUTHOR",
+            "PAGER",
+            "NO_COLOR",
+            "XDG_STATE_HOME",
+        ] {
             command.env_remove(name);
         }
         command

@@ -578,8 +578,9 @@ impl Model {
         if old.is_some_and(|b| b.exists) {
             return Err(Refusal::AlreadyExists);
         }
-        // A name that was used before goes on counting: after its last record, which deleted it.
-        let started_at = old.map_or(version, |b| b.head().0 + 2);
+        // A name that was used before goes on counting after its last record, which deleted it,
+        // and not below what it comes from.
+        let started_at = old.map_or(version, |b| version.max(b.head().0 + 2));
         // Below that it shows what it came from.
         let inherited = origin
             .log

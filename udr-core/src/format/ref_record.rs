@@ -5,17 +5,21 @@ use serde::{Deserialize, Serialize};
 use super::{CommitRef, Stored};
 use crate::env::Micros;
 use crate::error::{Error, Result};
-use crate::id::{Epoch, TransactionId, Version};
+use crate::id::{Epoch, RecordNumber, TransactionId, Version};
 use crate::name::RefName;
 
-/// One entry of a ref's log; its name in the store is its version.
+/// One entry of a ref's log; its name in the store is its [`RecordNumber`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefRecord {
     /// The ref, spelled as it was created.
     pub name: RefName,
-    /// The number of this record (invariant 3).
+    /// The state that it publishes, as users count (invariant 3).
     pub version: Version,
+    /// How many versions the ref has skipped, so that they read on from a state that was further
+    /// than the log of a name that is used again; the same for all records of a life.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
     /// What moved the ref.
     pub kind: RecordKind,
     /// The commit that the ref points at from here on; none once it is deleted.
@@ -73,6 +77,36 @@ pub struct BranchPoint {
     pub branch: RefName,
     /// Its version.
     pub version: Version,
+    /// What the branch had skipped there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
+}
+
+impl BranchPoint {
+    /// The record that published it.
+    pub fn number(&self) -> RecordNumber {
+        RecordNumber(self.version.0.saturating_sub(self.skipped))
+    }
+}
+
+impl RefRecord {
+    /// Its place in the log.
+    pub fn number(&self) -> RecordNumber {
+        self.number_of(self.version)
+    }
+
+    /// The place in the log of another version of the same life.
+    pub(crate) fn number_of(&self, version: Version) -> RecordNumber {
+        RecordNumber(version.0.saturating_sub(self.skipped))
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_zero(skipped: &u64) -> bool {
+    *skipped == 0
 }
 
 impl Stored for RefRecord {
@@ -86,6 +120,13 @@ impl Stored for RefRecord {
         };
         if self.transactions.is_empty() {
             return refuse("a ref record has no transaction");
+        }
+        let from = self.from.as_ref();
+        if self.skipped > self.started_at.0 || from.is_some_and(|f| f.skipped > f.version.0) {
+            return refuse("a ref record has skipped more versions than there are");
+        }
+        if from.is_some_and(|from| from.version > self.started_at) {
+            return refuse("a ref starts below the state that it was created from");
         }
         if self.started_at > self.version {
             return refuse("a ref record is older than its ref");

@@ -9,7 +9,7 @@ mod resolve;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::{Commit, CommitRef, RefRecord, decode};
+use crate::format::{BranchPoint, Commit, CommitRef, RefRecord, decode};
 use crate::id::{Digest, Version};
 use crate::name::RefName;
 use crate::refs::RefLog;
@@ -83,24 +83,37 @@ impl History {
                 }
                 Some(from) => from.clone(),
             };
-            last = self.existing(&from.branch, from.version).await?;
+            last = self.published_as(&from).await?;
         }
     }
 
-    /// A record that another one says exists.
-    pub(crate) async fn existing(
-        &self,
-        branch: &RefName,
-        version: Version,
-    ) -> Result<Arc<RefRecord>> {
-        self.refs
-            .record(RefKind::Branch, branch, version)
-            .await?
+    /// The record of a state that another record says was published.
+    pub(crate) async fn published_as(&self, point: &BranchPoint) -> Result<Arc<RefRecord>> {
+        let found = self
+            .refs
+            .record(RefKind::Branch, &point.branch, point.number())
+            .await?;
+        found
+            .filter(|record| record.version == point.version)
             .ok_or_else(|| {
                 Error::corrupt("a ref log lacks a record")
-                    .with("branch", branch)
-                    .with("version", version)
+                    .with("branch", &point.branch)
+                    .with("version", point.version)
             })
+    }
+
+    /// The record of another version of the life that `record` is of.
+    pub(crate) async fn sibling(
+        &self,
+        record: &RefRecord,
+        version: Version,
+    ) -> Result<Arc<RefRecord>> {
+        self.published_as(&BranchPoint {
+            branch: record.name.clone(),
+            version,
+            skipped: record.skipped,
+        })
+        .await
     }
 
     /// The record of the first version in a segment for which `reached` holds; `reached` holds for
@@ -117,7 +130,7 @@ impl History {
         let mut low = segment.first.0;
         while low < found.version.0 {
             let middle = low + (found.version.0 - low) / 2;
-            let record = self.existing(&segment.branch, Version(middle)).await?;
+            let record = self.sibling(&segment.last, Version(middle)).await?;
             if reached(&record) {
                 found = record;
             } else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::History;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Commit, CommitRef, RefRecord, decode};
-use crate::id::Version;
+use crate::id::{RecordNumber, Version};
 use crate::name::RefName;
 use crate::refs::revision::{Base, COMMIT_PREFIX_MIN, format_time, parse_time};
 use crate::refs::{Point, Revision};
@@ -77,6 +77,7 @@ impl History {
                 version: record.from.as_ref().map(|from| from.version),
                 commit: head_of(&record)?,
                 at: record.at,
+                skipped: record.from.as_ref().map_or(0, |from| from.skipped),
             })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -87,7 +88,8 @@ impl History {
     async fn at_version(&self, branch: &RefName, version: Version) -> Result<Point> {
         // `main` has had one life only, so its records need no look at the head.
         if branch.folded() == RefName::main().folded()
-            && let Some(record) = self.refs.record(RefKind::Branch, branch, version).await?
+            && let number = RecordNumber(version.0)
+            && let Some(record) = self.refs.record(RefKind::Branch, branch, number).await?
         {
             return branch_point(&record);
         }
@@ -99,7 +101,7 @@ impl History {
                 break;
             }
             if version >= segment.first {
-                return branch_point(&self.existing(&segment.branch, version).await?);
+                return branch_point(&self.sibling(&segment.last, version).await?);
             }
             below = Some(segment.first);
         }
@@ -122,7 +124,7 @@ impl History {
                 None => return branch_point(&segment.last),
                 Some(record) if record.version > segment.first => {
                     let current = Version(record.version.0 - 1);
-                    return branch_point(&self.existing(&segment.branch, current).await?);
+                    return branch_point(&self.sibling(&segment.last, current).await?);
                 }
                 Some(record) => oldest = Some(record.at),
             }
@@ -175,13 +177,7 @@ impl History {
                 .published(&branch, commit.id(), commit.sequence)
                 .await?;
             if let Some((branch, record)) = found {
-                let (version, at) = (Some(record.version), record.at);
-                return Ok(Some(Point {
-                    branch: Some(branch),
-                    version,
-                    commit: *commit,
-                    at,
-                }));
+                return Ok(Some(published_point(branch, *commit, &record)));
             }
         }
         for tag in self.refs.list(RefKind::Tag).await? {
@@ -191,6 +187,7 @@ impl History {
                     version: None,
                     commit: *commit,
                     at: tag.at,
+                    skipped: 0,
                 }));
             }
         }
@@ -216,17 +213,13 @@ impl History {
             None => None,
         };
         Ok(match published {
-            Some((branch, record)) => Point {
-                branch: Some(branch),
-                version: Some(record.version),
-                commit,
-                at: record.at,
-            },
+            Some((branch, record)) => published_point(branch, commit, &record),
             None => Point {
                 branch: None,
                 version: None,
                 commit,
                 at: self.commit(&commit).await?.committed_at,
+                skipped: 0,
             },
         })
     }
@@ -257,10 +250,20 @@ fn head_of(record: &Arc<RefRecord>) -> Result<CommitRef> {
 }
 
 fn branch_point(record: &Arc<RefRecord>) -> Result<Point> {
-    Ok(Point {
-        branch: Some(record.name.clone()),
+    Ok(published_point(
+        record.name.clone(),
+        head_of(record)?,
+        record,
+    ))
+}
+
+/// A commit where `record` of `branch` published it.
+fn published_point(branch: RefName, commit: CommitRef, record: &RefRecord) -> Point {
+    Point {
+        branch: Some(branch),
         version: Some(record.version),
-        commit: head_of(record)?,
+        commit,
         at: record.at,
-    })
+        skipped: record.skipped,
+    }
 }

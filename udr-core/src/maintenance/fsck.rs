@@ -7,10 +7,10 @@ use std::sync::Arc;
 use crate::data::DeletionVector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
-    Change, Commit, CommitRef, DataFile, Entry, KeyPage, Manifest, ManifestRef, Namespace,
-    ObjectRef, RecordKind, RefRecord, Relations, Schema, TableState,
+    Change, Commit, CommitRef, Constraint, DataFile, Entry, KeyPage, Manifest, ManifestRef,
+    Namespace, ObjectRef, RecordKind, RefRecord, Reference, Relations, Schema, TableState,
 };
-use crate::id::{Digest, TableId, Version};
+use crate::id::{Digest, RecordNumber, TableId};
 use crate::name::RefName;
 use crate::store::RefKind;
 use crate::txn::Context;
@@ -82,6 +82,7 @@ pub(crate) async fn fsck(context: &Context, options: FsckOptions) -> Result<Fsck
         files: BTreeSet::new(),
         vectors: BTreeSet::new(),
         sequences: BTreeMap::new(),
+        parents: BTreeMap::new(),
     };
     for kind in [RefKind::Branch, RefKind::Tag] {
         for name in context.store.list_refs(kind).await? {
@@ -104,21 +105,23 @@ struct Check<'a> {
     vectors: BTreeSet<(TableId, Digest, u64, u64)>,
     /// The sequence of each commit, and its first parent.
     sequences: BTreeMap<Digest, Option<Digest>>,
+    /// The tables that the foreign keys of each table state lead to.
+    parents: BTreeMap<Digest, BTreeSet<TableId>>,
 }
 
 impl Check<'_> {
     /// One ref: its records are dense, ordered and lead to valid commits (invariants 2 to 4).
     async fn log(&mut self, kind: RefKind, name: &RefName) -> Result<()> {
-        let versions = self.context.store.list_records(kind, name).await?;
+        let numbers = self.context.store.list_records(kind, name).await?;
         let mut below: Option<Arc<RefRecord>> = None;
-        for version in versions {
-            let place = format!("{} {name} version {version}", kind.noun());
-            let read = self.context.refs.record(kind, name, version).await;
+        for number in numbers {
+            let place = format!("{} {name} record {number}", kind.noun());
+            let read = self.context.refs.record(kind, name, number).await;
             let Some(Some(record)) = self.found(2, &place, read)? else {
                 continue;
             };
             self.report.records += 1;
-            self.follows(&place, below.as_deref(), &record, version);
+            self.follows(&place, below.as_deref(), &record, number);
             for commit in record.head.iter().chain(&record.commits) {
                 self.commits(&place, *commit).await?;
             }
@@ -127,9 +130,10 @@ impl Check<'_> {
                 let origin = self
                     .context
                     .refs
-                    .record(RefKind::Branch, &from.branch, from.version);
-                let origin = origin.await;
-                if let Some(None) = self.found(2, &place, origin)? {
+                    .record(RefKind::Branch, &from.branch, from.number());
+                let origin = self.found(2, &place, origin.await)?;
+                let version = |found: Arc<RefRecord>| found.version;
+                if origin.is_some_and(|found| found.map(version) != Some(from.version)) {
                     self.problem(2, &place, "the branch it came from lacks that version");
                 }
             }
@@ -143,7 +147,7 @@ impl Check<'_> {
         place: &str,
         below: Option<&RefRecord>,
         record: &RefRecord,
-        version: Version,
+        number: RecordNumber,
     ) {
         let Some(below) = below else {
             if record.kind != RecordKind::Create {
@@ -151,8 +155,17 @@ impl Check<'_> {
             }
             return;
         };
-        if below.version.0 + 1 != version.0 {
+        if below.number().0 + 1 != number.0 {
             self.problem(2, place, "the record below it is missing");
+        }
+        let next = below.version.0.saturating_add(1);
+        let wanted = record.from.as_ref().map_or(0, |from| from.version.0);
+        let expected = match record.kind {
+            RecordKind::Create => next.max(wanted),
+            _ => next,
+        };
+        if record.version.0 != expected {
+            self.problem(3, place, "its version does not follow the one below it");
         }
         if below.at > record.at {
             self.problem(3, place, "it is older than the record below it");
@@ -228,6 +241,7 @@ impl Check<'_> {
             }
         }
         let mut tables = BTreeSet::new();
+        let mut references = BTreeSet::new();
         for namespace in root.namespaces.values() {
             for entries in self.entries(place, namespace).await? {
                 for entry in entries.values() {
@@ -238,8 +252,21 @@ impl Check<'_> {
                         self.problem(7, place, "two names stand for one table");
                     }
                     self.table(place, *id, state).await?;
+                    let parents = self.parents.get(&state.digest).into_iter().flatten();
+                    references.extend(parents.map(|parent| Reference {
+                        child: *id,
+                        parent: *parent,
+                    }));
                 }
             }
+        }
+        let leads_nowhere = |reference: &Reference| !tables.contains(&reference.parent);
+        if references != root.references || references.iter().any(leads_nowhere) {
+            self.problem(
+                4,
+                place,
+                "the references of a root are not its foreign keys",
+            );
         }
         self.summary(place, commit, &tables);
         Ok(())
@@ -300,6 +327,8 @@ impl Check<'_> {
         if state.id != id {
             self.problem(7, &place, "a table state belongs to another table");
         }
+        let parents = state.constraints.iter().filter_map(Constraint::parent);
+        self.parents.insert(object.digest, parents.collect());
         let mut waiting = state.manifests.clone();
         while let Some(reference) = waiting.pop() {
             if !self.seen.insert(reference.object.digest) {

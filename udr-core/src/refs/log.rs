@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BranchPoint, RecordKind, RefRecord, decode, encode};
-use crate::id::{Epoch, TransactionId, Version};
+use crate::id::{Epoch, RecordNumber, TransactionId, Version};
 use crate::name::RefName;
 use crate::store::{Created, RefKind, Store};
 
 use super::Point;
 
-/// Every how many versions the hint is renewed: a cold reader probes at most about this far.
+/// Every how many records the hint is renewed: a cold reader probes at most about this far.
 const HINT_EVERY: u64 = 8;
 /// The distances from the hint that a cold reader probes at once.
 const PROBES: [u64; 6] = [0, 1, 2, 4, 8, 16];
@@ -75,8 +75,8 @@ impl RefLog {
         let probes = PROBES
             .iter()
             .filter_map(|d| hint.0.checked_add(*d))
-            .map(Version);
-        let records = try_join_all(probes.map(|v| self.record(kind, name, v))).await?;
+            .map(RecordNumber);
+        let records = try_join_all(probes.map(|n| self.record(kind, name, n))).await?;
         let found = records
             .iter()
             .position(Option::is_none)
@@ -89,7 +89,7 @@ impl RefLog {
             let Some(newest) = self.record(kind, name, last).await? else {
                 return Err(Error::corrupt("a ref log lacks a record that was listed")
                     .with("ref", name)
-                    .with("version", last));
+                    .with("record", last));
             };
             return self.gallop(kind, name, newest).await.map(Some);
         };
@@ -122,12 +122,12 @@ impl RefLog {
         &self,
         kind: RefKind,
         name: &RefName,
-        version: Version,
+        number: RecordNumber,
     ) -> Result<Option<Arc<RefRecord>>> {
-        let Some(bytes) = self.store.get_record(kind, name, version).await? else {
+        let Some(bytes) = self.store.get_record(kind, name, number).await? else {
             return Ok(None);
         };
-        decode_record(&bytes, name, version).map(Arc::new).map(Some)
+        decode_record(&bytes, name, number).map(Arc::new).map(Some)
     }
 
     /// Names of all refs that exist, with their newest records, in order of name.
@@ -152,12 +152,12 @@ impl RefLog {
         Ok(records)
     }
 
-    /// Publishes `record`, whose version follows the newest one's.
+    /// Publishes `record`, whose number follows the newest one's.
     ///
-    /// 1. The record is created if its version is free; a plain success is final.
-    /// 2. Any other answer is checked by reading the version back: our bytes mean success,
+    /// 1. The record is created if its number is free; a plain success is final.
+    /// 2. Any other answer is checked by reading the record back: our bytes mean success,
     ///    another's that the race is lost, none that it must be created again.
-    /// 3. If that cannot be found out, a fence is put at the version, so that a create that is
+    /// 3. If that cannot be found out, a fence is put in its place, so that a create that is
     ///    still under way cannot land: then nothing was published, for certain.
     ///
     /// # Errors
@@ -165,25 +165,23 @@ impl RefLog {
     /// `Unavailable` if nothing was published; `Indeterminate` if it is unknown.
     pub async fn append(&self, kind: RefKind, record: RefRecord) -> Result<Appended> {
         let name = record.name.clone();
-        let version = record.version;
+        let number = record.number();
         let bytes = encode(&record)?;
         let first = record.kind == RecordKind::Create;
         // A name that is new has a hint already: the claim.
         let reused = self.seen(kind, &name).is_some();
-        let renew = version.0.is_multiple_of(HINT_EVERY) && !first;
-        // The hint names the version below, which exists whatever becomes of this record, so it
+        let renew = number.0.is_multiple_of(HINT_EVERY) && !first;
+        // The hint names the record below, which exists whatever becomes of this record, so it
         // costs no round trip of its own. A hint that cannot be written is no failure.
         let hint = async {
             if renew {
                 self.store
-                    .put_hint(kind, &name, Version(version.0 - 1))
+                    .put_hint(kind, &name, RecordNumber(number.0 - 1))
                     .await
                     .ok();
             }
         };
-        let create = self
-            .store
-            .create_record(kind, &name, version, bytes.clone());
+        let create = self.store.create_record(kind, &name, number, bytes.clone());
         let (created, ()) = futures::join!(create, hint);
         let created = match created {
             Err(error) if error.kind() == ErrorKind::Indeterminate => {
@@ -196,12 +194,12 @@ impl RefLog {
                 let record = Arc::new(record);
                 self.remember(kind, &name, &record);
                 if first && reused {
-                    self.store.put_hint(kind, &name, version).await.ok();
+                    self.store.put_hint(kind, &name, number).await.ok();
                 }
                 Ok(Appended::Published(record))
             }
             Created::Other(bytes) => {
-                let other = Arc::new(decode_record(&bytes, &name, version)?);
+                let other = Arc::new(decode_record(&bytes, &name, number)?);
                 self.remember(kind, &name, &other);
                 Ok(Appended::Lost(other))
             }
@@ -213,6 +211,7 @@ impl RefLog {
         Ok(RefRecord {
             name: below.name.clone(),
             version: below.version.next()?,
+            skipped: below.skipped,
             kind,
             head: below.head,
             commits: Vec::new(),
@@ -225,16 +224,17 @@ impl RefLog {
     }
 
     /// Creates a ref at `point`, which is the state `from` if that is given; a name that was used
-    /// before goes on counting.
+    /// before goes on counting, and skips what lies below `from`, so that all versions of the state
+    /// it starts from can be read on it.
     ///
     /// Of several that create one name at once, one succeeds. They may start from different
-    /// versions, and records of different versions do not get in each other's way, so a name that
+    /// versions, and records of different numbers do not get in each other's way, so a name that
     /// was never used takes two steps:
     ///
-    /// 1. The hint is created with the version to start at, if there is none. Whoever comes later
-    ///    finds it and starts at that version, too; so does whoever comes after a client that
+    /// 1. The hint is created with the number to start at, if there is none. Whoever comes later
+    ///    finds it and starts at that number, too; so does whoever comes after a client that
     ///    died here.
-    /// 2. The record of that version is created, by one of them.
+    /// 2. The record of that number is created, by one of them.
     ///
     /// # Errors
     ///
@@ -251,18 +251,25 @@ impl RefLog {
             Error::already_exists(format!("the {} exists already", kind.noun())).with("name", name)
         };
         let below = self.newest(kind, name).await?;
-        let (version, after) = match &below {
+        // A branch reads on from where it starts.
+        let wanted = from.as_ref().map_or(Version(0), |from| from.version);
+        let (number, version, after) = match &below {
             Some(below) if below.kind != RecordKind::Delete => return Err(taken()),
-            Some(below) => (below.version.next()?, below.at.max(point.at)),
+            Some(below) => {
+                let next = below.version.next()?;
+                (below.number_of(next), next, below.at.max(point.at))
+            }
             None => {
-                // A branch reads on from where it starts.
-                let wanted = from.as_ref().map_or(Version(0), |from| from.version);
-                (self.store.claim_hint(kind, name, wanted).await?, point.at)
+                let number = RecordNumber(wanted.0);
+                let number = self.store.claim_hint(kind, name, number).await?;
+                (number, Version(number.0), point.at)
             }
         };
+        let version = version.max(wanted);
         let record = RefRecord {
             name: name.clone(),
             version,
+            skipped: version.0 - number.0,
             kind: RecordKind::Create,
             head: Some(point.commit),
             commits: Vec::new(),
@@ -298,7 +305,8 @@ impl RefLog {
         }
     }
 
-    /// The version that a transaction was published at, between two versions of a ref.
+    /// The record that published a transaction on a ref, in any of its lives; reads the log from
+    /// its end, as far as that record.
     ///
     /// # Errors
     ///
@@ -308,17 +316,61 @@ impl RefLog {
         kind: RefKind,
         name: &RefName,
         id: TransactionId,
-        above: Version,
-    ) -> Result<Option<Version>> {
-        let mut version = above;
-        loop {
-            version = version.next()?;
-            match self.record(kind, name, version).await? {
-                None => return Ok(None),
-                Some(record) if record.transactions.contains(&id) => return Ok(Some(version)),
-                Some(_) => {}
+    ) -> Result<Option<Arc<RefRecord>>> {
+        match self.newest(kind, name).await? {
+            Some(newest) => self.find_below(kind, &newest, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// As [`RefLog::find_transaction`] on a branch, and so that what is not found can never come:
+    /// its writer must have given up.
+    ///
+    /// A create of a commit that is still under way somewhere is for the record after the newest
+    /// one or for an older one, since its writer had seen all those before it. A fence in that
+    /// place, or whatever is there by then, shuts it out.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it is not found and the branch does not exist; else as [`RefLog::append`].
+    pub async fn settle_transaction(
+        &self,
+        name: &RefName,
+        id: TransactionId,
+    ) -> Result<Option<Arc<RefRecord>>> {
+        let Some(newest) = self.newest(RefKind::Branch, name).await? else {
+            return Err(self.no_such_ref(RefKind::Branch, name).await);
+        };
+        if let Some(found) = self.find_below(RefKind::Branch, &newest, id).await? {
+            return Ok(Some(found));
+        }
+        if newest.kind == RecordKind::Delete {
+            return Err(self.no_such_ref(RefKind::Branch, name).await);
+        }
+        let fence = self.following(&newest, RecordKind::Fence)?;
+        match self.append(RefKind::Branch, fence).await? {
+            Appended::Lost(other) if other.transactions.contains(&id) => Ok(Some(other)),
+            Appended::Lost(_) | Appended::Published(_) => Ok(None),
+        }
+    }
+
+    async fn find_below(
+        &self,
+        kind: RefKind,
+        newest: &RefRecord,
+        id: TransactionId,
+    ) -> Result<Option<Arc<RefRecord>>> {
+        use futures::{StreamExt as _, TryStreamExt as _};
+        let numbers = (0..=newest.number().0).rev().map(RecordNumber);
+        let mut records = futures::stream::iter(numbers)
+            .map(|number| self.record(kind, &newest.name, number))
+            .buffered(16);
+        while let Some(Some(record)) = records.try_next().await? {
+            if record.transactions.contains(&id) {
+                return Ok(Some(record));
             }
         }
+        Ok(None)
     }
 
     async fn fence(
@@ -329,10 +381,15 @@ impl RefLog {
         error: Error,
     ) -> Result<Created> {
         let unknown = |error: Error| {
+            let (id, name) = (record.transactions[0], &record.name);
+            let ask = match kind {
+                RefKind::Branch => format!("udr txn {id} --branch {name}"),
+                RefKind::Tag => format!("udr txn {id}"),
+            };
             Error::indeterminate("whether the change was published is unknown")
-                .with("transaction", record.transactions[0])
-                .with("ref", &record.name)
-                .with_hint("ask for the outcome of the transaction once the store answers again")
+                .with("transaction", id)
+                .with("ref", name)
+                .with_hint(format!("once the store answers again, `{ask}` finds out"))
                 .with_source(error)
         };
         if record.kind == RecordKind::Create || record.kind == RecordKind::Delete {
@@ -341,13 +398,13 @@ impl RefLog {
         }
         // The head below this record; `record.head` is what it would have published.
         let below = match self.seen(kind, &record.name) {
-            Some(below) if below.version.0 + 1 == record.version.0 => below,
+            Some(below) if below.number().0 + 1 == record.number().0 => below,
             _ => return Err(unknown(error)),
         };
         let fence = self.following(&below, RecordKind::Fence)?;
         match self
             .store
-            .create_record(kind, &record.name, record.version, encode(&fence)?)
+            .create_record(kind, &record.name, record.number(), encode(&fence)?)
             .await
         {
             Ok(Created::Mine) => Err(
@@ -370,19 +427,19 @@ impl RefLog {
     ) -> Result<Arc<RefRecord>> {
         let mut newest = from;
         let mut step = 1u64;
-        // Doubling until a version is absent …
+        // Doubling until a record is absent …
         let mut absent = loop {
-            let version = Version(newest.version.0.saturating_add(step));
-            match self.record(kind, name, version).await? {
+            let number = RecordNumber(newest.number().0.saturating_add(step));
+            match self.record(kind, name, number).await? {
                 Some(record) => newest = record,
-                None => break version,
+                None => break number.0,
             }
             step = step.saturating_mul(2);
         };
         // … then halving in between: records are dense (invariant 2).
-        while newest.version.0 + 1 < absent.0 {
-            let middle = Version(newest.version.0 + (absent.0 - newest.version.0) / 2);
-            match self.record(kind, name, middle).await? {
+        while newest.number().0 + 1 < absent {
+            let middle = newest.number().0 + (absent - newest.number().0) / 2;
+            match self.record(kind, name, RecordNumber(middle)).await? {
                 Some(record) => newest = record,
                 None => absent = middle,
             }
@@ -421,10 +478,10 @@ impl RefLog {
     }
 }
 
-fn decode_record(bytes: &[u8], name: &RefName, version: Version) -> Result<RefRecord> {
-    let at = |error: Error| error.with("ref", name).with("version", version);
+fn decode_record(bytes: &[u8], name: &RefName, number: RecordNumber) -> Result<RefRecord> {
+    let at = |error: Error| error.with("ref", name).with("record", number);
     let record = decode::<RefRecord>(bytes).map_err(at)?;
-    if record.version != version || record.name.folded() != name.folded() {
+    if record.number() != number || record.name.folded() != name.folded() {
         return Err(at(Error::corrupt(
             "a ref record stands where another belongs",
         )));

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone as _, U
 
 use crate::env::Micros;
 use crate::error::{Error, Result};
-use crate::format::CommitRef;
+use crate::format::{BranchPoint, CommitRef};
 use crate::id::Version;
 use crate::name::RefName;
 
@@ -49,6 +49,19 @@ pub struct Point {
     pub commit: CommitRef,
     /// When it was published there.
     pub at: Micros,
+    /// What the branch had skipped there.
+    pub(crate) skipped: u64,
+}
+
+impl Point {
+    /// The published state of a branch that this is, if it is one.
+    pub fn published(&self) -> Option<BranchPoint> {
+        Some(BranchPoint {
+            branch: self.branch.clone()?,
+            version: self.version?,
+            skipped: self.skipped,
+        })
+    }
 }
 
 impl Revision {

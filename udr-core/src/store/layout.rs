@@ -5,13 +5,13 @@
 
 use object_store::path::Path;
 
-use crate::id::{Digest, Epoch, TableId, Version};
+use crate::id::{Digest, Epoch, RecordNumber, TableId};
 use crate::name::RefName;
 
 use super::RefKind;
 
-/// The digits of a record's name, so that names sort as versions do.
-const VERSION_DIGITS: usize = 20;
+/// The digits of a record's name, so that names sort as numbers do.
+const NUMBER_DIGITS: usize = 20;
 /// The hex digits of a digest.
 const DIGEST_DIGITS: usize = 64;
 /// The hex digits of a digest that name its shard folder.
@@ -105,16 +105,18 @@ impl Layout {
             .join(name.folded().replace('/', PART_SEPARATOR))
     }
 
-    pub(super) fn record(&self, kind: RefKind, name: &RefName, version: Version) -> Path {
-        let file = format!("{:0width$}.json", version.0, width = VERSION_DIGITS);
+    pub(super) fn record(&self, kind: RefKind, name: &RefName, number: RecordNumber) -> Path {
+        let file = format!("{:0width$}.json", number.0, width = NUMBER_DIGITS);
         self.ref_folder(kind, name).join(file)
     }
 
-    /// The version of the record at `path`; nothing for a hint or a stranger.
-    pub(super) fn version_of(path: &Path) -> Option<Version> {
+    /// The number of the record at `path`; nothing for a hint or a stranger.
+    pub(super) fn number_of(path: &Path) -> Option<RecordNumber> {
         let digits = path.filename()?.strip_suffix(".json")?;
-        let plain = digits.len() == VERSION_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
-        plain.then(|| digits.parse().ok().map(Version)).flatten()
+        let plain = digits.len() == NUMBER_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+        plain
+            .then(|| digits.parse().ok().map(RecordNumber))
+            .flatten()
     }
 
     /// The ref whose folder, in [`Layout::refs`], is `path`.
@@ -150,12 +152,12 @@ mod tests {
         );
 
         let name = RefName::new("Feature/Prices").unwrap();
-        let record = layout.record(RefKind::Branch, &name, Version(42));
+        let record = layout.record(RefKind::Branch, &name, RecordNumber(42));
         assert_eq!(
             record.as_ref(),
             "a/b/refs/heads/feature!prices/00000000000000000042.json"
         );
-        assert_eq!(Layout::version_of(&record), Some(Version(42)));
+        assert_eq!(Layout::number_of(&record), Some(RecordNumber(42)));
         let folder = layout.ref_folder(RefKind::Branch, &name);
         assert_eq!(Layout::ref_of(&folder).unwrap().as_str(), "feature/prices");
         assert_eq!(Layout::ref_of(&Path::from("a/b/refs/heads/Main")), None);
@@ -169,11 +171,7 @@ mod tests {
             "0000000000000000004x.json",
             "00000000000000000042",
         ] {
-            assert_eq!(
-                Layout::version_of(&Path::from(stranger)),
-                None,
-                "{stranger}"
-            );
+            assert_eq!(Layout::number_of(&Path::from(stranger)), None, "{stranger}");
         }
         assert_eq!(Layout::digest_of(&Path::from("ab/cd")), None);
         assert_eq!(Layout::epoch_of(&Path::from("objects/007")), None);

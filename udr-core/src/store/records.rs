@@ -1,13 +1,13 @@
 //! The records of refs, the hints beside them, and `udr.json`.
 //!
-//! In: names, versions, bytes. Out: whose record is there, and what is in it. Called by `refs` and
+//! In: names, numbers, bytes. Out: whose record is there, and what is in it. Called by `refs` and
 //! `repository`. Nothing here is cached: these are the only names whose bytes can appear later.
 
 use bytes::Bytes;
-use object_store::ObjectStoreExt as _;
+use object_store::{ObjectStoreExt as _, PutMode};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::Version;
+use crate::id::RecordNumber;
 use crate::name::RefName;
 
 use super::layout::Layout;
@@ -15,7 +15,7 @@ use super::readback::Created;
 use super::{RefKind, Store, failure};
 
 impl Store {
-    /// Stores record `version` of a ref if there is none; durable when it returns.
+    /// Stores record `number` of a ref if there is none; durable when it returns.
     ///
     /// `bytes` must differ from those of any other attempt to make this record, which the
     /// transaction id in them sees to: equal bytes count as this attempt's own.
@@ -33,14 +33,14 @@ impl Store {
         &self,
         kind: RefKind,
         name: &RefName,
-        version: Version,
+        number: RecordNumber,
         bytes: Bytes,
     ) -> Result<Created> {
-        self.create(&self.inner.layout.record(kind, name, version), bytes)
+        self.create(&self.inner.layout.record(kind, name, number), bytes)
             .await
     }
 
-    /// Record `version` of a ref, if there is one.
+    /// Record `number` of a ref, if there is one.
     ///
     /// # Errors
     ///
@@ -49,28 +49,33 @@ impl Store {
         &self,
         kind: RefKind,
         name: &RefName,
-        version: Version,
+        number: RecordNumber,
     ) -> Result<Option<Bytes>> {
-        self.read_small(&self.inner.layout.record(kind, name, version))
+        self.read_small(&self.inner.layout.record(kind, name, number))
             .await
     }
 
-    /// Notes that a ref has record `version`, for whoever looks for its head next. May be lost.
+    /// Notes that a ref has record `number`, for whoever looks for its head next. May be lost.
     ///
     /// # Errors
     ///
     /// `Unavailable`; nobody relies on a hint, so it can be ignored.
-    pub async fn put_hint(&self, kind: RefKind, name: &RefName, version: Version) -> Result<()> {
+    pub async fn put_hint(
+        &self,
+        kind: RefKind,
+        name: &RefName,
+        number: RecordNumber,
+    ) -> Result<()> {
         let path = self.inner.layout.hint(kind, name);
-        let hint = Bytes::from(version.to_string());
+        let hint = Bytes::from(number.to_string());
         let put = match &self.inner.local {
-            Some(local) => local.put_unsynced(&path, hint).await,
+            Some(local) => local.put_unsynced(&path, hint, PutMode::Overwrite).await,
             None => self.inner.backend.put(&path, hint.into()).await.map(drop),
         };
         put.map_err(|error| failure::explain_write(&error, &path))
     }
 
-    /// Agrees on the version of the first record of a ref that was never used: notes `version` if
+    /// Agrees on the number of the first record of a ref that was never used: notes `number` if
     /// nobody has noted one, and answers with what is noted.
     ///
     /// # Errors
@@ -80,13 +85,22 @@ impl Store {
         &self,
         kind: RefKind,
         name: &RefName,
-        version: Version,
-    ) -> Result<Version> {
+        number: RecordNumber,
+    ) -> Result<RecordNumber> {
         let path = self.inner.layout.hint(kind, name);
-        match self.create(&path, Bytes::from(version.to_string())).await {
-            Ok(Created::Mine) => Ok(version),
+        let hint = Bytes::from(number.to_string());
+        // On local disk a claim need not outlive the power: nor does anybody who has seen it, and
+        // whoever comes later finds the record, or that there is none.
+        if let Some(local) = &self.inner.local {
+            let claim = local.put_unsynced(&path, hint.clone(), PutMode::Create);
+            if claim.await.is_ok() {
+                return Ok(number);
+            }
+        }
+        match self.create(&path, hint).await {
+            Ok(Created::Mine) => Ok(number),
             // What cannot be read is the same to everybody, and so is the answer to it.
-            Ok(Created::Other(bytes)) => Ok(parse_hint(&bytes).unwrap_or(Version(0))),
+            Ok(Created::Other(bytes)) => Ok(parse_hint(&bytes).unwrap_or(RecordNumber(0))),
             Err(error) if error.kind() == ErrorKind::Indeterminate => {
                 Err(Error::unavailable("the name could not be claimed")
                     .with("name", name)
@@ -96,12 +110,12 @@ impl Store {
         }
     }
 
-    /// A version that a ref has reached, if anybody noted one. A damaged hint is none.
+    /// A record that a ref has reached, if anybody noted one. A damaged hint is none.
     ///
     /// # Errors
     ///
     /// `Unavailable`.
-    pub async fn get_hint(&self, kind: RefKind, name: &RefName) -> Result<Option<Version>> {
+    pub async fn get_hint(&self, kind: RefKind, name: &RefName) -> Result<Option<RecordNumber>> {
         let path = self.inner.layout.hint(kind, name);
         let read = || self.read_capped(&path, HINT_BYTES_MAX);
         match self.inner.retry.run(&self.inner.env, read).await {
@@ -116,26 +130,26 @@ impl Store {
     /// # Errors
     ///
     /// `Unavailable`.
-    pub async fn last_record(&self, kind: RefKind, name: &RefName) -> Result<Option<Version>> {
+    pub async fn last_record(&self, kind: RefKind, name: &RefName) -> Result<Option<RecordNumber>> {
         Ok(self.list_records(kind, name).await?.pop())
     }
 
-    /// The versions of all records of a ref, in order.
+    /// The numbers of all records of a ref, in order.
     ///
     /// # Errors
     ///
     /// `Unavailable`.
-    pub async fn list_records(&self, kind: RefKind, name: &RefName) -> Result<Vec<Version>> {
+    pub async fn list_records(&self, kind: RefKind, name: &RefName) -> Result<Vec<RecordNumber>> {
         let records = self
             .list_level(&self.inner.layout.ref_folder(kind, name))
             .await?
             .objects;
-        let versions = records
+        let numbers = records
             .iter()
-            .filter_map(|meta| Layout::version_of(&meta.location));
-        let mut versions = versions.collect::<Vec<_>>();
-        versions.sort_unstable();
-        Ok(versions)
+            .filter_map(|meta| Layout::number_of(&meta.location));
+        let mut numbers = numbers.collect::<Vec<_>>();
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
     /// The refs that were ever created or are being created, by their folded names, in order.
@@ -178,11 +192,11 @@ impl Store {
 /// The most bytes of a hint.
 const HINT_BYTES_MAX: u64 = 64;
 
-fn parse_hint(bytes: &[u8]) -> Option<Version> {
+fn parse_hint(bytes: &[u8]) -> Option<RecordNumber> {
     std::str::from_utf8(bytes)
         .ok()?
         .parse()
         .ok()
-        .map(Version)
-        .filter(|v| *v <= Version::MAX)
+        .map(RecordNumber)
+        .filter(|number| *number <= RecordNumber::MAX)
 }

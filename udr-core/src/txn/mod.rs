@@ -5,6 +5,8 @@
 //! them, all other objects by [`Transaction::commit`], and one record makes it all visible.
 
 mod action;
+mod ahead;
+mod alter;
 mod conflict;
 mod find_rows;
 mod prepare;
@@ -15,18 +17,22 @@ mod root;
 mod rows;
 mod state;
 mod tree;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use self::action::Action;
+pub use self::ahead::read_ahead;
+pub use self::alter::Alteration;
 pub use self::conflict::Conflict;
 pub(crate) use self::publish::{snapshot_at, snapshot_of};
 pub use self::reads::Isolation;
 use self::reads::Reads;
 use self::rows::RowEdit;
 pub use self::rows::{RowChanges, RowOperation};
+pub use self::validate::Validate;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::{DataFile, RefRecord, Schema, View};
@@ -67,6 +73,7 @@ pub struct Transaction {
     overlay: Arc<Overlay>,
     savepoints: Vec<Savepoint>,
     about: About,
+    validator: Option<Arc<dyn Validate>>,
     isolation: Isolation,
     reads: Reads,
 }
@@ -164,6 +171,7 @@ impl Transaction {
             overlay,
             savepoints: Vec::new(),
             about,
+            validator: None,
             isolation: Isolation::default(),
             reads: Reads::default(),
         }
@@ -222,8 +230,10 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists`; `NotFound` if the namespace does not exist; `Unavailable`, `Corrupt`.
+    /// `AlreadyExists`; `NotFound` if the namespace does not exist; `Unsupported` if no row of
+    /// `schema` can be stored; `Unavailable`, `Corrupt`.
     pub async fn create_table(&mut self, path: &RelationPath, schema: Schema) -> Result<TableId> {
+        schema.to_parquet()?;
         let id = self.context.env.table_id();
         let schema = Arc::new(schema);
         self.stage(Action::CreateTable {
@@ -236,6 +246,8 @@ impl Transaction {
     }
 
     /// Adds data files, written for this table, to it.
+    ///
+    /// Reads the manifests that the commit will merge, unless they are at hand; see [`read_ahead`].
     ///
     /// # Errors
     ///
@@ -251,7 +263,17 @@ impl Transaction {
             id,
             files,
         })
-        .await
+        .await?;
+        // So that the commit does not wait for it; what cannot be read is for it to say.
+        if let Some(table) = self.overlay.tables.get(&id)
+            && let Some(kept) = table.kept()
+        {
+            let (loader, files) = (&self.context.loader, table.added.len());
+            ahead::read(loader, &table.schema, &kept.manifests, files)
+                .await
+                .ok();
+        }
+        Ok(())
     }
 
     /// Replaces all rows of a table by those of data files written for it.
@@ -266,6 +288,33 @@ impl Transaction {
             path: path.clone(),
             id,
             files,
+        })
+        .await
+    }
+
+    /// Changes the definition of a table: its constraints, and what its columns say of NULL and
+    /// defaults.
+    ///
+    /// Whether the rows obey a new constraint is found out by the validator, not here.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, also for a constraint or a parent; `AlreadyExists` if a constraint has the name;
+    /// `Invalid` if it is a view, a constraint is not one of this table or of its parent, or a
+    /// foreign key needs what is dropped; `Unavailable`, `Corrupt`.
+    pub async fn alter_table(
+        &mut self,
+        path: &RelationPath,
+        alterations: Vec<Alteration>,
+    ) -> Result<()> {
+        let id = self.table_id(path).await?;
+        if alterations.is_empty() {
+            return Ok(());
+        }
+        self.stage(Action::AlterTable {
+            path: path.clone(),
+            id,
+            alterations,
         })
         .await
     }
@@ -311,7 +360,7 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// `NotFound`; `Invalid` if it is a view; `Unavailable`, `Corrupt`.
+    /// `NotFound`; `Invalid` if it is a view or another table has a foreign key to it; `Unavailable`, `Corrupt`.
     pub async fn drop_table(&mut self, path: &RelationPath) -> Result<()> {
         let id = self.table_id(path).await?;
         self.stage(Action::DropTable {

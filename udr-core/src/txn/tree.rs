@@ -21,11 +21,11 @@ use crate::snapshot::locate::may_hold;
 /// How many manifests of one size are merged.
 const FANOUT: usize = 4;
 /// A manifest with this many entries is not merged any more.
-const BIG: usize = Manifest::ENTRIES_MAX / FANOUT;
+pub(super) const BIG: usize = Manifest::ENTRIES_MAX / FANOUT;
 /// How many big manifests of one level are gathered under one of the next.
-const GATHER: usize = 8;
+pub(super) const GATHER: usize = 8;
 /// How many manifests are read at once.
-const CONCURRENCY: usize = 16;
+pub(super) const CONCURRENCY: usize = 16;
 
 /// What becomes of data files in the tree, by id.
 pub(super) type Replacements = BTreeMap<FileId, Replacement>;
@@ -205,21 +205,9 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// Where the manifests of `level` at the end of the top begin that are due to be merged with
-    /// `entries` more.
     fn run_to_merge(&self, level: u8, entries: usize) -> Option<usize> {
-        let small =
-            |m: &&ManifestRef| m.level == level && tier(m.entries as usize) <= tier(entries);
-        let run = self.top.iter().rev().take_while(small).count();
-        let sum = self
-            .top
-            .iter()
-            .rev()
-            .take(run)
-            .map(|m| m.entries as usize)
-            .sum::<usize>();
-        let due = run + 1 >= FANOUT && entries < BIG && sum + entries <= Manifest::ENTRIES_MAX;
-        due.then(|| self.top.len() - run)
+        let sizes = self.top.iter().map(|m| (m.level, m.entries as usize));
+        run_to_merge(&sizes.collect::<Vec<_>>(), level, entries)
     }
 
     fn push_leaves(&mut self, files: &[Arc<DataFile>]) -> Result<()> {
@@ -335,6 +323,17 @@ impl<'a> Tree<'a> {
             })
             .collect()
     }
+}
+
+/// Where the manifests of `level` at the end of the top begin that are due to be merged with
+/// `entries` more; `top` has the level and the entries of each.
+pub(super) fn run_to_merge(top: &[(u8, usize)], level: u8, entries: usize) -> Option<usize> {
+    let small = |m: &&(u8, usize)| m.0 == level && tier(m.1) <= tier(entries);
+    let run = top.iter().rev().take_while(small).count();
+    let at = top.len() - run;
+    let sum = top[at..].iter().map(|m| m.1).sum::<usize>();
+    let due = run + 1 >= FANOUT && entries < BIG && sum + entries <= Manifest::ENTRIES_MAX;
+    due.then_some(at)
 }
 
 /// The size class of a manifest: the whole part of the base-[`FANOUT`] logarithm.

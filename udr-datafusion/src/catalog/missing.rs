@@ -1,15 +1,36 @@
 //! What to say when a name is not there: what there is instead.
 
+use datafusion::error::DataFusionError;
 use udr_core::error::nearest;
 use udr_core::name::{RefName, RelationPath};
 use udr_core::snapshot::Snapshot;
 use udr_core::{Error, ErrorKind};
 
 use super::Scope;
+use crate::error::to_datafusion;
 use crate::session::UdrSession;
 
 /// How many branches are searched for a name.
 const BRANCHES_MAX: usize = 32;
+
+/// What helps somebody who has plain SQL only: it also answers a `CREATE TABLE`, since DataFusion
+/// looks the name up first.
+const PORTABLE_HINT: &str =
+    "tables are created through udr_sql, or SELECT * FROM udr_call('CREATE TABLE …')";
+
+/// The error of [`relation`] for somebody who has all of UDR's SQL.
+pub(crate) fn in_udr_sql(error: DataFusionError) -> DataFusionError {
+    match error {
+        DataFusionError::External(source) => match source.downcast::<Error>() {
+            Ok(error) if error.hint() == Some(PORTABLE_HINT) => to_datafusion(
+                error.with_hint("CREATE TABLE makes one, and SHOW TABLES lists what there is"),
+            ),
+            Ok(error) => DataFusionError::External(error),
+            Err(source) => DataFusionError::External(source),
+        },
+        other => other,
+    }
+}
 
 /// The error for a table or view that a state does not have.
 pub(super) async fn relation(
@@ -50,9 +71,7 @@ pub(super) async fn relation(
             "it exists on branch `{branch}`: read it as \"{}@{branch}\", or switch with USE BRANCH",
             path.name
         )),
-        None => error.with_hint(
-            "tables are created through udr_sql, or SELECT * FROM udr_call('CREATE TABLE …')",
-        ),
+        None => error.with_hint(PORTABLE_HINT),
     }
 }
 

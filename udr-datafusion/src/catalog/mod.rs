@@ -5,8 +5,9 @@
 //! seen; whatever waits for the store happens in [`schema::UdrSchema`]'s `table`. Called by DataFusion.
 
 pub(crate) mod list;
-mod missing;
+pub(crate) mod missing;
 mod provider;
+pub(crate) mod refused;
 mod relation_name;
 pub(crate) mod schema;
 pub(crate) mod system;

@@ -10,6 +10,7 @@ use udr_core::name::{NamespaceName, RefName, RelationPath};
 use udr_core::snapshot::{Relation, RelationKind};
 
 use super::provider::refuse_ddl;
+use super::refused::Refused;
 use super::relation_name::{Part, RelationRef};
 use super::system::MetadataTable;
 use super::{Scope, missing, view};
@@ -144,9 +145,13 @@ impl SchemaProvider for UdrSchema {
             Some(RelationKind::View) => "DROP VIEW",
             _ => "DROP TABLE",
         };
-        // `DROP … IF EXISTS` swallows this error, so it is also said here.
+        // `DROP … IF EXISTS` swallows this error; a frame that nobody collects says nothing else.
         tracing::warn!(name, "{statement} was not run: use udr_sql or udr_call");
-        Err(to_datafusion(refuse_ddl(statement, name)))
+        Err(to_datafusion(Refused::leave(
+            &self.session,
+            statement,
+            name,
+        )))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -85,13 +85,17 @@ fn verb(operation: RowOperation) -> &'static str {
 
 impl UdrChangeExec {
     /// A plan that changes the rows that `input` names.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if a rule of the table cannot be understood here.
     pub(crate) fn plan(
         input: Arc<dyn ExecutionPlan>,
         target: RowTarget,
         change: RowChange,
-    ) -> Arc<dyn ExecutionPlan> {
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let epoch = target.target.epoch();
-        let files = FileSpec::new(target.session, target.table, epoch).carrying();
+        let files = FileSpec::carrying(target.session, target.table, epoch)?;
         let spec = MutateSpec {
             change,
             files,
@@ -107,7 +111,7 @@ impl UdrChangeExec {
         if mutated.output_partitioning().partition_count() > 1 {
             mutated = Arc::new(CoalescePartitionsExec::new(mutated));
         }
-        Arc::new(Self::new(mutated, Arc::new(stage)))
+        Ok(Arc::new(Self::new(mutated, Arc::new(stage))))
     }
 
     fn new(input: Arc<dyn ExecutionPlan>, stage: Arc<Stage>) -> Self {

@@ -12,6 +12,8 @@ use udr_core::format::DataFile;
 use udr_core::id::Epoch;
 use udr_core::snapshot::TableSnapshot;
 
+use super::returned::Returned;
+use crate::constraint::{Given, RowRules};
 use crate::error::to_datafusion;
 use crate::session::UdrSession;
 
@@ -22,24 +24,59 @@ pub(crate) struct FileSpec {
     pub(super) table: TableSnapshot,
     epoch: Epoch,
     identity: RowIdentity,
+    /// Keeps the rows that are written, if they are to be returned.
+    pub(super) returned: Option<Arc<Returned>>,
+    /// What every row must be.
+    pub(super) rules: Arc<RowRules>,
 }
 
 impl FileSpec {
     /// Files of new rows.
-    pub(crate) fn new(session: Arc<UdrSession>, table: TableSnapshot, epoch: Epoch) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if a rule of the table cannot be understood here.
+    pub(crate) fn new(
+        session: Arc<UdrSession>,
+        table: TableSnapshot,
+        epoch: Epoch,
+    ) -> Result<Self> {
+        Ok(Self {
+            rules: Arc::new(RowRules::new(&session, &table, Given::Refused)?),
             session,
             table,
             epoch,
             identity: RowIdentity::Own,
-        }
+            returned: None,
+        })
     }
 
-    /// Files of rows that say themselves what they were.
-    pub(super) fn carrying(self) -> Self {
-        Self {
+    /// Files of rows that say themselves what they were, whose generated columns have the values
+    /// from before the change.
+    ///
+    /// # Errors
+    ///
+    /// As [`FileSpec::new`].
+    pub(super) fn carrying(
+        session: Arc<UdrSession>,
+        table: TableSnapshot,
+        epoch: Epoch,
+    ) -> Result<Self> {
+        Ok(Self {
+            rules: Arc::new(RowRules::new(&session, &table, Given::Replaced)?),
+            session,
+            table,
+            epoch,
             identity: RowIdentity::Carried,
-            ..self
+            returned: None,
+        })
+    }
+
+    /// Files of rows that are returned, too.
+    pub(super) fn keeping(&self, returned: &Arc<Returned>) -> Self {
+        Self {
+            returned: Some(Arc::clone(returned)),
+            ..self.clone()
         }
     }
 
@@ -49,14 +86,15 @@ impl FileSpec {
             identity: self.identity,
             ..*self.session.write_options()
         };
-        TableWriter::new(
+        let writer = TableWriter::new(
             repository.store(),
             repository.env(),
             self.table.id(),
             self.epoch,
             self.table.schema(),
             options,
-        )
+        )?;
+        Ok(writer.with_bloom_filters(&self.table.key_columns()))
     }
 }
 
@@ -67,11 +105,12 @@ pub(super) struct PartitionWriter {
     writer: Option<TableWriter>,
     done: Vec<DataFile>,
     reservation: MemoryReservation,
+    context: Arc<TaskContext>,
 }
 
 impl PartitionWriter {
     /// A writer whose buffers are called `consumer`.
-    pub(super) fn new(spec: &FileSpec, consumer: &str, context: &TaskContext) -> Self {
+    pub(super) fn new(spec: &FileSpec, consumer: &str, context: &Arc<TaskContext>) -> Self {
         let reservation = MemoryConsumer::new(consumer)
             .with_can_spill(true)
             .register(context.memory_pool());
@@ -80,6 +119,7 @@ impl PartitionWriter {
             writer: None,
             done: Vec::new(),
             reservation,
+            context: Arc::clone(context),
         }
     }
 
@@ -87,7 +127,8 @@ impl PartitionWriter {
     ///
     /// # Errors
     ///
-    /// Those of [`TableWriter::write`], with the table named; `ResourcesExhausted`.
+    /// `Invalid` if a row breaks a rule of the table; those of [`TableWriter::write`], with the table
+    /// named; `ResourcesExhausted`.
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> DataFusionResult<()> {
         let named = |error: udr_core::Error| {
             let error = match error.kind() {
@@ -96,11 +137,15 @@ impl PartitionWriter {
             };
             to_datafusion(error)
         };
+        let batch = self.spec.rules.apply(batch).map_err(to_datafusion)?;
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => none.insert(self.spec.writer().map_err(named)?),
         };
-        writer.write(batch).await.map_err(named)?;
+        writer.write(&batch).await.map_err(named)?;
+        if let Some(returned) = &self.spec.returned {
+            returned.keep(&batch, 0, &self.context)?;
+        }
         match self.reservation.try_resize(writer.memory_bytes()) {
             Ok(()) => Ok(()),
             // Short of memory, what is buffered becomes a file early.
@@ -126,6 +171,8 @@ impl PartitionWriter {
                 .extend(writer.finish().await.map_err(to_datafusion)?);
         }
         self.reservation.free();
+        let rules = self.spec.rules.basis();
+        self.spec.session.remember_checked(&self.done, rules);
         Ok(self.done)
     }
 }

@@ -8,7 +8,7 @@ use arrow::array::UInt64Array;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::Result as DataFusionResult;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -23,6 +23,8 @@ use futures::StreamExt as _;
 use parking_lot::Mutex;
 use udr_core::Error;
 use udr_core::name::RelationPath;
+use udr_core::snapshot::TableSnapshot;
+use udr_core::txn::read_ahead;
 
 use super::command::ran_already;
 use super::partition_writer::FileSpec;
@@ -43,6 +45,7 @@ pub(crate) struct UdrStageExec {
 struct Stage {
     session: Arc<UdrSession>,
     path: RelationPath,
+    table: TableSnapshot,
     overwrite: bool,
     target: Mutex<Option<WriteTarget>>,
     started: AtomicBool,
@@ -59,6 +62,7 @@ impl UdrStageExec {
         let stage = Stage {
             session: Arc::clone(&spec.session),
             path: spec.table.path().clone(),
+            table: spec.table.clone(),
             overwrite: matches!(op, InsertOp::Overwrite),
             target: Mutex::new(Some(target)),
             started: AtomicBool::new(false),
@@ -181,10 +185,21 @@ impl ExecutionPlan for UdrStageExec {
 impl Stage {
     /// Waits until everything is written, then changes the table.
     async fn run(&self, mut input: SendableRecordBatchStream) -> DataFusionResult<u64> {
-        let mut files = Vec::new();
-        while let Some(batch) = input.next().await {
-            files.extend(decode_entries(&batch?).map_err(to_datafusion)?);
-        }
+        let written = async {
+            let mut files = Vec::new();
+            while let Some(batch) = input.next().await {
+                files.extend(decode_entries(&batch?).map_err(to_datafusion)?);
+            }
+            Ok::<_, DataFusionError>(files)
+        };
+        let ahead = async {
+            if !self.overwrite {
+                // What cannot be read is for the commit to say.
+                read_ahead(&self.table).await.ok();
+            }
+        };
+        let (files, ()) = futures::join!(written, ahead);
+        let files = files?;
         let rows = files.iter().map(|file| file.rows).sum();
         let target = self.target.lock().take();
         let target = target.ok_or_else(|| to_datafusion(ran_already()))?;

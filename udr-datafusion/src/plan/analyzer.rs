@@ -14,11 +14,13 @@ use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{
     LogicalPlan, LogicalPlanBuilder, Statement, TableSource, TransactionAccessMode,
-    TransactionConclusion, TransactionEnd, TransactionStart,
+    TransactionConclusion, TransactionEnd, TransactionStart, WriteOp,
 };
 use datafusion::optimizer::AnalyzerRule;
 use udr_core::{Error, Result};
 
+use super::values::nullable_values;
+use crate::catalog::refused::Refused;
 use crate::catalog::system::MetadataTable;
 use crate::error::to_datafusion;
 use crate::exec::CommandTable;
@@ -63,6 +65,9 @@ impl UdrAnalyzerRule {
             LogicalPlan::Dml(mut dml) => Ok(match pinned(&dml.target, pin) {
                 Some(target) => {
                     dml.target = target;
+                    if matches!(dml.op, WriteOp::Insert(_)) {
+                        dml.input = nullable_values(dml.input)?;
+                    }
                     Transformed::yes(LogicalPlan::Dml(dml))
                 }
                 None => Transformed::no(LogicalPlan::Dml(dml)),
@@ -121,6 +126,9 @@ impl UdrAnalyzerRule {
 
 impl AnalyzerRule for UdrAnalyzerRule {
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> DataFusionResult<LogicalPlan> {
+        if let Some(error) = Refused::hidden(&plan, config) {
+            return Err(to_datafusion(error));
+        }
         let pin = Arc::new(StatementPin::default());
         plan.transform_down_with_subqueries(|node| self.rewrite(node, &pin, config))
             .map(|transformed| transformed.data)

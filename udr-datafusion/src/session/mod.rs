@@ -3,6 +3,7 @@
 //! In: what the client says. Out: the state that its next statement reads, and a transaction for
 //! what it writes. Called by the catalog, by every provider and by every statement.
 
+mod checked_files;
 mod names;
 mod pin;
 mod slot;
@@ -14,16 +15,21 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use datafusion::catalog::CatalogProviderList;
+use datafusion::config::ConfigOptions;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use parking_lot::{Mutex, RwLock};
 use udr_core::Repository;
 use udr_core::data::{FooterCache, WriteOptions};
+use udr_core::format::DataFile;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
 use udr_core::snapshot::Snapshot;
 use udr_core::{Error, Result};
 
+use crate::constraint::{RuleBasis, Validator};
+
+use checked_files::CheckedFiles;
 use names::Names;
 pub(crate) use pin::{Pinned, StatementPin};
 use slot::Slot;
@@ -50,6 +56,8 @@ pub struct UdrSession {
     host: Arc<dyn CatalogProviderList>,
     state: Mutex<State>,
     names: Mutex<Names>,
+    validator: Arc<Validator>,
+    checked: Mutex<CheckedFiles>,
 }
 
 /// What a session is made from.
@@ -68,6 +76,8 @@ pub(crate) struct SessionParts {
 struct State {
     branch: RefName,
     as_of: Option<(Revision, Snapshot)>,
+    /// Who commits are by, where that is not who they were by at first.
+    author: Option<String>,
     transaction: Slot,
     /// Counts the changes that were made in transactions.
     changes: u64,
@@ -76,6 +86,8 @@ struct State {
 impl UdrSession {
     pub(crate) fn new(parts: SessionParts) -> Self {
         Self {
+            validator: Arc::new(Validator::new(parts.context.clone())),
+            checked: Mutex::default(),
             repository: parts.repository,
             catalog: parts.catalog,
             author: parts.author,
@@ -87,6 +99,7 @@ impl UdrSession {
             state: Mutex::new(State {
                 branch: parts.branch,
                 as_of: None,
+                author: None,
                 transaction: Slot::Idle,
                 changes: 0,
             }),
@@ -166,6 +179,20 @@ impl UdrSession {
         self.refresh_names().await
     }
 
+    /// Says who the following commits are by, that of an open transaction included; `None` is whom
+    /// they were by when the session began.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the name is empty.
+    pub fn set_author(&self, author: Option<String>) -> Result<()> {
+        if author.as_deref().is_some_and(|name| name.trim().is_empty()) {
+            return Err(Error::invalid("the author's name is empty"));
+        }
+        self.state.lock().author = author;
+        Ok(())
+    }
+
     /// What the next statement reads: the open transaction with its own writes, the state that the
     /// session is pinned to, or the head of its branch.
     ///
@@ -211,6 +238,16 @@ impl UdrSession {
         Ok(Pinned::published(snapshot))
     }
 
+    /// Notes that every row of these files obeys rules, so that nobody need look again.
+    pub(crate) fn remember_checked(&self, files: &[DataFile], rules: &Arc<RuleBasis>) {
+        self.checked.lock().remember(files, rules);
+    }
+
+    /// Whether it is known that every row of a file obeys the rules of `table`.
+    pub(crate) fn is_checked(&self, file: &DataFile, table: &RuleBasis) -> bool {
+        self.checked.lock().is_checked(file, table)
+    }
+
     pub(crate) fn footers(&self) -> &Arc<FooterCache> {
         &self.footers
     }
@@ -235,6 +272,15 @@ impl UdrSession {
             .ok_or_else(|| Error::internal("the session outlived its context"))?;
         let state = state.read().clone();
         Ok(state)
+    }
+
+    /// Changes the settings of the context, unless somebody is reading them.
+    pub(crate) fn change_options(&self, change: impl FnOnce(&mut ConfigOptions)) {
+        if let Some(state) = self.context.upgrade()
+            && let Some(mut state) = state.try_write()
+        {
+            change(state.config_mut().options_mut());
+        }
     }
 
     /// Whether the context has a table function of this name.

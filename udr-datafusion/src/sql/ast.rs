@@ -77,6 +77,8 @@ pub(crate) enum Command {
     },
     /// `SET udr.as_of = '…'`, `RESET udr.as_of`
     SetAsOf(Option<String>),
+    /// `SET udr.author = '…'`, `RESET udr.author`
+    SetAuthor(Option<String>),
 }
 
 /// What a transaction may do.

@@ -296,14 +296,23 @@ fn describe(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
     Ok(Some(Command::DescribeHistory { table, limit }))
 }
 
-/// `SET udr.as_of`, `SET udr.branch`, `RESET udr.as_of`; other settings are the engine's.
+/// `SET udr.as_of`, `SET udr.author`, `SET udr.branch`, and `RESET` of the first two; other
+/// settings are the engine's.
 fn set(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
     let reset = cursor.is(0, "RESET");
     let branch = cursor.is(3, "BRANCH");
-    if !(reset || cursor.is(0, "SET")) || !cursor.is(1, "UDR") || !(branch || cursor.is(3, "AS_OF"))
-    {
+    let author = cursor.is(3, "AUTHOR");
+    let ours = branch || author || cursor.is(3, "AS_OF");
+    if !(reset || cursor.is(0, "SET")) || !cursor.is(1, "UDR") || !ours {
         return Ok(None);
     }
+    let to = |value| {
+        Some(if author {
+            Command::SetAuthor(value)
+        } else {
+            Command::SetAsOf(value)
+        })
+    };
     cursor.skip(2);
     if !cursor.take_token(&Token::Period) {
         return cursor.unexpected(".");
@@ -315,7 +324,7 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
         ));
     }
     if reset {
-        return Ok(Some(Command::SetAsOf(None)));
+        return Ok(to(None));
     }
     if !cursor.take_token(&Token::Eq) && !cursor.take(&["TO"]) {
         return cursor.unexpected("= or TO");
@@ -324,9 +333,12 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
         return Ok(Some(Command::UseBranch(ref_name(cursor, RefKind::Branch)?)));
     }
     if cursor.take_any(&["DEFAULT", "NULL"]) {
-        return Ok(Some(Command::SetAsOf(None)));
+        return Ok(to(None));
     }
-    Ok(Some(Command::SetAsOf(Some(
-        cursor.reference("a revision")?,
-    ))))
+    let value = if author {
+        cursor.string("the author's name as text")?
+    } else {
+        cursor.reference("a revision")?
+    };
+    Ok(to(Some(value)))
 }

@@ -69,7 +69,7 @@ schema! {
 }
 
 /// What a command returns.
-pub(super) fn command_schema(command: &Command) -> SchemaRef {
+pub(crate) fn command_schema(command: &Command) -> SchemaRef {
     match command {
         Command::Commit { .. } => commit_schema(),
         Command::CreateRef { .. } => ref_schema(),
@@ -87,7 +87,8 @@ pub(super) fn command_schema(command: &Command) -> SchemaRef {
         | Command::Release(_)
         | Command::DropRef { .. }
         | Command::UseBranch(_)
-        | Command::SetAsOf(_) => done_schema(),
+        | Command::SetAsOf(_)
+        | Command::SetAuthor(_) => done_schema(),
     }
 }
 

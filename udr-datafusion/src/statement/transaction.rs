@@ -41,6 +41,13 @@ pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<Recor
             session.set_as_of(None).await?;
             done(format!("reading the head of branch {}", session.branch()))
         }
+        Command::SetAuthor(author) => {
+            session.set_author(author.clone())?;
+            done(match author {
+                Some(author) => format!("commits are by {author}"),
+                None => "commits are by whom they were by at first".to_owned(),
+            })
+        }
         _ => Err(Error::internal("not a statement about transactions")),
     }
 }

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::common::{Constraint as EngineConstraint, Constraints, DFSchema, DFSchemaRef};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::dml::{InsertOp, MergeIntoClause};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use udr_core::format::Constraint;
 use udr_core::name::RelationPath;
 use udr_core::snapshot::{Relation, TableSnapshot};
 use udr_core::{Error, Result};
 
+use super::file_rows::Files;
 use super::predicate::TablePredicate;
 use super::row_columns::RowColumns;
 use super::scan;
@@ -35,6 +37,10 @@ pub(crate) struct UdrTable {
     path: RelationPath,
     schema: SchemaRef,
     defaults: Arc<Defaults>,
+    /// The keys that the optimizer relies on.
+    keys: Option<Constraints>,
+    /// The columns that take no values.
+    generated: Arc<[String]>,
     pin: Option<Arc<StatementPin>>,
     /// Whether the statement was seen to have no clause that its plan does not show.
     checked: bool,
@@ -52,6 +58,12 @@ impl UdrTable {
         table: &TableSnapshot,
     ) -> Result<Self> {
         let defaults = Arc::new(Defaults::new(&session, table)?);
+        let fields = table.schema().fields().iter();
+        let generated = fields
+            .filter(|field| field.generated.is_some())
+            .map(|field| field.name.clone())
+            .collect();
+        let keys = scope.source.is_tip().then(|| keys(table)).flatten();
         Ok(Self {
             session,
             source: scope.source,
@@ -59,6 +71,8 @@ impl UdrTable {
             path: table.path().clone(),
             schema: table.arrow_schema(),
             defaults,
+            keys,
+            generated,
             pin: None,
             checked: false,
         })
@@ -75,6 +89,11 @@ impl UdrTable {
     /// Whether the statement was seen to have no clause that its plan does not show.
     pub(crate) fn has_checked_clauses(&self) -> bool {
         self.checked
+    }
+
+    /// Whether a column is generated, so that no statement gives it a value.
+    pub(crate) fn is_generated(&self, column: &str) -> bool {
+        self.generated.iter().any(|name| name == column)
     }
 
     /// The same table, read at the state of a statement.
@@ -119,6 +138,7 @@ impl UdrTable {
             projection,
             // Files are left out for a limit only if every row counts.
             limit: limit.filter(|_| filters.is_empty()),
+            files: &Files::All,
         };
         scan.plan(state, predicate.as_ref()).await
     }
@@ -152,7 +172,9 @@ impl UdrTable {
             // Says which name is near.
             None => pinned.snapshot.table(&self.path).await?,
         };
-        if table.arrow_schema() != self.schema {
+        // What the plan relies on must still hold: a prepared one can be older than a DROP.
+        let same_keys = self.keys.is_none() || self.keys == keys(&table);
+        if table.arrow_schema() != self.schema || !same_keys {
             return Err(self.changed());
         }
         Ok((pinned, table))
@@ -202,7 +224,7 @@ impl UdrTable {
             InsertOp::Append | InsertOp::Replace => Rows::Add,
         };
         let target = self.session.write_target(&pinned, rows).await?;
-        let spec = FileSpec::new(Arc::clone(&self.session), table, target.epoch());
+        let spec = FileSpec::new(Arc::clone(&self.session), table, target.epoch())?;
         Ok(UdrStageExec::plan(input, spec, op, target))
     }
 
@@ -217,6 +239,28 @@ impl UdrTable {
                 .with_hint("run it in a context that udr_datafusion::install was called on"),
         ))
     }
+}
+
+/// The keys of a table, as the optimizer knows them: they hold in every state that a transaction
+/// or a branch has.
+fn keys(table: &TableSnapshot) -> Option<Constraints> {
+    let fields = table.schema().fields();
+    let place = |id| fields.iter().position(|field| field.id == id);
+    let keys = table.constraints().iter().filter_map(|constraint| {
+        let Constraint::Unique {
+            columns, primary, ..
+        } = constraint
+        else {
+            return None;
+        };
+        let places = columns.iter().map(|id| place(*id)).collect::<Option<_>>()?;
+        Some(match primary {
+            true => EngineConstraint::PrimaryKey(places),
+            false => EngineConstraint::Unique(places),
+        })
+    });
+    let keys = keys.collect::<Vec<_>>();
+    (!keys.is_empty()).then(|| Constraints::new_unverified(keys))
 }
 
 /// The defaults of a table's columns.
@@ -266,6 +310,10 @@ impl TableProvider for UdrTable {
 
     fn table_type(&self) -> TableType {
         TableType::Base
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        self.keys.as_ref()
     }
 
     fn get_column_default(&self, column: &str) -> Option<&Expr> {

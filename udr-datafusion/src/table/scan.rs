@@ -19,6 +19,7 @@ use udr_core::data::DeletionVector;
 use udr_core::snapshot::{FileTask, Prune, TableSnapshot};
 
 use super::deletes::live_rows;
+use super::file_rows::Files;
 use super::predicate::TablePredicate;
 use super::reader::DataFileReaderFactory;
 use super::row_columns::RowColumns;
@@ -40,6 +41,8 @@ pub(super) struct Scan<'a> {
     pub(super) projection: Option<&'a Vec<usize>>,
     /// How many rows are enough, if any will do.
     pub(super) limit: Option<usize>,
+    /// Which of its files are read.
+    pub(super) files: &'a Files,
 }
 
 impl Scan<'_> {
@@ -51,7 +54,8 @@ impl Scan<'_> {
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let schema = self.rows.schema(&self.table.arrow_schema());
         let plan = self.table.plan(predicate.map(|p| p as &dyn Prune)).await;
-        let plan = plan.map_err(to_datafusion)?;
+        let mut plan = plan.map_err(to_datafusion)?;
+        plan.files.retain(|task| self.files.keeps(&task.file));
         let whole = plan.files.len() as u64 == plan.files_total;
         let files = enough(plan.files, self.limit);
         if files.is_empty() {

@@ -9,7 +9,7 @@ use arrow::datatypes::Schema as ArrowSchema;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use udr_core::Result;
-use udr_core::format::{Bound, ColumnStats, Schema, Value, merge_column_stats};
+use udr_core::format::{Bound, ColumnStats, DataFile, Field, Schema, Value, merge_column_stats};
 use udr_core::id::FieldId;
 use udr_core::snapshot::FileTask;
 
@@ -65,6 +65,28 @@ pub(super) fn of_files(
         merge_column_stats(parts.iter().map(|(rows, columns)| (*rows, columns)))
     };
     statistics(schema, arrow_schema, rows, bytes, &columns)
+}
+
+/// The least and the greatest value that a column can have in some files; `None` if unknown, also
+/// if there are many files.
+///
+/// # Errors
+///
+/// `Corrupt` if a bound is no value of its column's type.
+pub(crate) fn bounds<'a>(
+    field: &Field,
+    files: impl Iterator<Item = &'a DataFile> + Clone,
+) -> Result<Option<(ScalarValue, ScalarValue)>> {
+    if files.clone().count() > FILES_MAX {
+        return Ok(None);
+    }
+    let merged = merge_column_stats(files.map(|file| (file.rows, &file.columns)));
+    let Some(stats) = merged.get(&field.id) else {
+        return Ok(None);
+    };
+    let found = column(stats, &field.ty.to_arrow())?;
+    let value = |value: &Precision<ScalarValue>| value.get_value().cloned();
+    Ok(value(&found.min_value).zip(value(&found.max_value)))
 }
 
 fn column(stats: &ColumnStats, data_type: &arrow::datatypes::DataType) -> Result<ColumnStatistics> {

@@ -45,14 +45,9 @@ async fn a_table_has_the_columns_that_were_written() {
 async fn what_is_not_enforced_is_refused() {
     let f = Fixture::new().await;
     for columns in [
-        "id INT PRIMARY KEY",
-        "id INT UNIQUE",
-        "id INT CHECK (id > 0)",
-        "id INT REFERENCES u (id)",
-        "id INT, PRIMARY KEY (id)",
-        "id INT, UNIQUE (id)",
-        "id INT, CHECK (id > 0)",
-        "id INT, FOREIGN KEY (id) REFERENCES u (id)",
+        "id INT UNIQUE NOT ENFORCED",
+        "id INT, INDEX (id)",
+        "id INT, UNIQUE (id + 1)",
         "id INT GENERATED ALWAYS AS IDENTITY",
         "id INT COMMENT 'x'",
         "id INTERVAL",
@@ -210,4 +205,26 @@ async fn tables_of_the_context_are_its_own() {
         .await;
     assert_eq!(kind, ErrorKind::Unsupported);
     assert!(text.contains("datafusion.public"), "{text}");
+}
+
+#[tokio::test]
+async fn a_table_that_could_hold_no_row_is_not_made() {
+    let f = Fixture::new().await;
+    for (sql, why) in [
+        ("CREATE TABLE t ()", "without columns"),
+        (
+            "CREATE TABLE t AS SELECT arrow_cast(1, 'Decimal128(5, -1)') AS a",
+            "negative scale",
+        ),
+        (
+            "CREATE TABLE t AS SELECT arrow_cast('', 'FixedSizeBinary(0)') AS a",
+            "no bytes",
+        ),
+    ] {
+        let (kind, text) = f.udr_refused(sql).await;
+        assert_eq!(kind, ErrorKind::Unsupported, "{sql}: {text}");
+        assert!(text.contains(why), "{sql}: {text}");
+    }
+    assert_eq!(f.version().await, 0);
+    f.check().await;
 }

@@ -100,3 +100,12 @@ async fn identifiers_keep_their_case_where_the_context_says_so() {
     f.udr("ALTER TABLE T RENAME TO U").await;
     assert_eq!(f.udr("SHOW TABLES").await, ["public|U|table"]);
 }
+
+#[tokio::test]
+async fn a_missing_table_is_answered_with_what_helps_here() {
+    let f = Fixture::new().await;
+    let (kind, text) = f.udr_refused("SELECT * FROM wholly_unknown").await;
+    assert_eq!(kind, ErrorKind::NotFound, "{text}");
+    assert!(text.contains("SHOW TABLES"), "{text}");
+    assert!(!text.contains("udr_sql"), "{text}");
+}

@@ -163,3 +163,23 @@ async fn a_pinned_session_reads_one_state_and_writes_nothing() {
     );
     assert_eq!(f.udr("SELECT count(*) FROM t").await, ["2"]);
 }
+
+#[tokio::test]
+async fn commits_are_by_whom_the_session_says() {
+    let f = Fixture::new().await;
+    f.udr("SET udr.author = 'Ada Lovelace'").await;
+    f.udr("CREATE TABLE t (id BIGINT)").await;
+    f.udr("BEGIN").await;
+    f.udr("INSERT INTO t VALUES (1)").await;
+    f.udr("SET udr.author = 'Grace'").await;
+    f.udr("COMMIT").await;
+    f.udr("RESET udr.author").await;
+    f.udr("INSERT INTO t VALUES (2)").await;
+    assert_eq!(
+        f.udr("SELECT author FROM udr.log ORDER BY version").await,
+        ["udr", "Ada Lovelace", "Grace", "unknown"]
+    );
+    let (kind, _) = f.udr_refused("SET udr.author = ' '").await;
+    assert_eq!(kind, ErrorKind::Invalid);
+    f.check().await;
+}

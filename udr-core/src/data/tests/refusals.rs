@@ -261,8 +261,7 @@ fn options_out_of_range_are_refused() {
 }
 
 #[test]
-fn types_that_parquet_cannot_hold_are_refused() {
-    let fixture = Fixture::new();
+fn types_that_parquet_cannot_hold_make_no_schema() {
     let item = Arc::new(field("item", DataType::Int8, true));
     let entries = vec![
         field("k", DataType::Utf8, true),
@@ -275,17 +274,33 @@ fn types_that_parquet_cannot_hold_are_refused() {
         DataType::Map(entries, false),
         DataType::Decimal128(5, -1),
         DataType::Decimal128(5, 7),
+        DataType::Decimal256(5, -1),
+        DataType::Decimal256(40, 41),
     ] {
         let inner = Arc::new(field("inner", ty, true));
         let schema = ArrowSchema::new(vec![field("a", DataType::List(inner), true)]);
-        let schema = Schema::from_arrow(&schema).unwrap();
+        let error = Schema::from_arrow(&schema).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.context("column")),
+            (ErrorKind::Unsupported, Some("inner"))
+        );
+    }
+    let none = Schema::from_arrow(&ArrowSchema::empty()).unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn rows_of_a_stored_schema_that_parquet_cannot_hold_are_refused() {
+    let fixture = Fixture::new();
+    for schema in [
+        r#"{"fields":[],"last_field_id":0}"#,
+        r#"{"fields":[{"id":1,"name":"a","type":"fixed_binary(0)","nullable":true}],"last_field_id":1}"#,
+        r#"{"fields":[{"id":1,"name":"a","type":"decimal128(5,7)","nullable":true}],"last_field_id":1}"#,
+    ] {
+        let schema = serde_json::from_str::<Schema>(schema).unwrap();
         let options = WriteOptions::default();
         let (store, env, table) = (&fixture.store, &fixture.env, fixture.table);
         let writer = TableWriter::new(store, env, table, Epoch(0), &schema, options);
         assert_eq!(writer.unwrap_err().kind(), ErrorKind::Unsupported);
     }
-    let none = Schema::from_arrow(&ArrowSchema::empty()).unwrap();
-    let (store, env, table) = (&fixture.store, &fixture.env, fixture.table);
-    let writer = TableWriter::new(store, env, table, Epoch(0), &none, WriteOptions::default());
-    assert_eq!(writer.unwrap_err().kind(), ErrorKind::Unsupported);
 }

@@ -113,40 +113,46 @@ async fn records_are_created_once() {
     for store in stores {
         let main = name("main");
         assert_eq!(
-            store.get_record(BRANCH, &main, Version(0)).await.unwrap(),
+            store
+                .get_record(BRANCH, &main, RecordNumber(0))
+                .await
+                .unwrap(),
             None
         );
         assert_eq!(store.last_record(BRANCH, &main).await.unwrap(), None);
         assert_eq!(store.list_refs(BRANCH).await.unwrap(), []);
         for version in [0, 1, 11] {
             let created = store
-                .create_record(BRANCH, &main, Version(version), text("a"))
+                .create_record(BRANCH, &main, RecordNumber(version), text("a"))
                 .await;
             assert_eq!(created.unwrap(), Created::Mine);
         }
         let lost = store
-            .create_record(BRANCH, &main, Version(1), text("b"))
+            .create_record(BRANCH, &main, RecordNumber(1), text("b"))
             .await
             .unwrap();
         assert_eq!(lost, Created::Other(text("a")));
         let again = store
-            .create_record(BRANCH, &main, Version(1), text("a"))
+            .create_record(BRANCH, &main, RecordNumber(1), text("a"))
             .await
             .unwrap();
         assert_eq!(again, Created::Mine);
         assert_eq!(
-            store.get_record(BRANCH, &main, Version(1)).await.unwrap(),
+            store
+                .get_record(BRANCH, &main, RecordNumber(1))
+                .await
+                .unwrap(),
             Some(text("a"))
         );
         assert_eq!(
             store.last_record(BRANCH, &main).await.unwrap(),
-            Some(Version(11))
+            Some(RecordNumber(11))
         );
         let all = store.list_records(BRANCH, &main).await.unwrap();
-        assert_eq!(all, [Version(0), Version(1), Version(11)]);
+        assert_eq!(all, [RecordNumber(0), RecordNumber(1), RecordNumber(11)]);
         assert_eq!(
             store
-                .get_record(RefKind::Tag, &main, Version(1))
+                .get_record(RefKind::Tag, &main, RecordNumber(1))
                 .await
                 .unwrap(),
             None
@@ -154,11 +160,11 @@ async fn records_are_created_once() {
 
         // A ref below another one, told apart without regard to case.
         let below = store
-            .create_record(BRANCH, &name("Main/B"), Version(0), text("c"))
+            .create_record(BRANCH, &name("Main/B"), RecordNumber(0), text("c"))
             .await;
         assert_eq!(below.unwrap(), Created::Mine);
         let same = store
-            .create_record(BRANCH, &name("main/b"), Version(0), text("d"))
+            .create_record(BRANCH, &name("main/b"), RecordNumber(0), text("d"))
             .await;
         assert_eq!(same.unwrap(), Created::Other(text("c")));
         assert_eq!(
@@ -167,7 +173,7 @@ async fn records_are_created_once() {
         );
         assert_eq!(
             store.last_record(BRANCH, &main).await.unwrap(),
-            Some(Version(11))
+            Some(RecordNumber(11))
         );
     }
 }
@@ -180,12 +186,12 @@ async fn hints_are_overwritten_and_damaged_ones_are_none() {
         assert_eq!(store.get_hint(BRANCH, &main).await.unwrap(), None);
         for version in [3, 5, 4] {
             store
-                .put_hint(BRANCH, &main, Version(version))
+                .put_hint(BRANCH, &main, RecordNumber(version))
                 .await
                 .unwrap();
             assert_eq!(
                 store.get_hint(BRANCH, &main).await.unwrap(),
-                Some(Version(version))
+                Some(RecordNumber(version))
             );
         }
         assert_eq!(
@@ -233,7 +239,7 @@ async fn of_twenty_racing_creates_exactly_one_wins() {
                 tokio::spawn(async move {
                     let bytes = Bytes::from(format!("racer {racer}"));
                     store
-                        .create_record(BRANCH, &name("main"), Version(round), bytes)
+                        .create_record(BRANCH, &name("main"), RecordNumber(round), bytes)
                         .await
                         .unwrap()
                 })
@@ -246,7 +252,7 @@ async fn of_twenty_racing_creates_exactly_one_wins() {
             let mine = answers.iter().filter(|a| **a == Created::Mine).count();
             assert_eq!(mine, 1, "{store:?}");
             let stored = store
-                .get_record(BRANCH, &name("main"), Version(round))
+                .get_record(BRANCH, &name("main"), RecordNumber(round))
                 .await
                 .unwrap();
             let others = answers.iter().filter(|a| **a != Created::Mine);

@@ -67,7 +67,7 @@ async fn oversized_records_and_references_are_refused() {
     let store = on_disk(dir.path(), &quick());
     let large = Bytes::from(vec![b'x'; (1 << 20) + 1]);
     let refused = store
-        .create_record(BRANCH, &name("main"), Version(0), large.clone())
+        .create_record(BRANCH, &name("main"), RecordNumber(0), large.clone())
         .await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
     std::fs::create_dir_all(dir.path().join("refs/heads/main")).unwrap();
@@ -77,7 +77,7 @@ async fn oversized_records_and_references_are_refused() {
     )
     .unwrap();
     let error = store
-        .get_record(BRANCH, &name("main"), Version(0))
+        .get_record(BRANCH, &name("main"), RecordNumber(0))
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
@@ -136,7 +136,7 @@ async fn a_symbolic_link_in_place_of_refs_is_refused() {
     let dir = TempDir::new().unwrap();
     let outside = on_disk(&dir.path().join("outside"), &quick());
     let created = outside
-        .create_record(BRANCH, &name("main"), Version(0), text("x"))
+        .create_record(BRANCH, &name("main"), RecordNumber(0), text("x"))
         .await
         .unwrap();
     assert_eq!(created, Created::Mine);
@@ -145,18 +145,18 @@ async fn a_symbolic_link_in_place_of_refs_is_refused() {
     std::os::unix::fs::symlink("../outside/refs", root.join("refs")).unwrap();
     let store = on_disk(&root, &quick());
     let read = store
-        .get_record(BRANCH, &name("main"), Version(0))
+        .get_record(BRANCH, &name("main"), RecordNumber(0))
         .await
         .unwrap_err();
     assert_eq!(read.kind(), ErrorKind::Unavailable);
     assert!(store.list_refs(BRANCH).await.is_err());
     let created = store
-        .create_record(BRANCH, &name("main"), Version(1), text("y"))
+        .create_record(BRANCH, &name("main"), RecordNumber(1), text("y"))
         .await;
     assert_eq!(created.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(
         outside.last_record(BRANCH, &name("main")).await.unwrap(),
-        Some(Version(0))
+        Some(RecordNumber(0))
     );
 }
 
@@ -167,10 +167,12 @@ async fn a_file_in_place_of_a_folder_is_unavailable_and_stores_nothing() {
         std::fs::write(dir.path().join(blocked), "in the way").unwrap();
         let store = on_disk(&dir.path().join(location), &quick());
         let created = store
-            .create_record(BRANCH, &name("main"), Version(0), text("x"))
+            .create_record(BRANCH, &name("main"), RecordNumber(0), text("x"))
             .await;
         assert_eq!(created.unwrap_err().kind(), ErrorKind::Unavailable);
-        let read = store.get_record(BRANCH, &name("main"), Version(0)).await;
+        let read = store
+            .get_record(BRANCH, &name("main"), RecordNumber(0))
+            .await;
         assert_eq!(read.unwrap_err().kind(), ErrorKind::Unavailable);
         std::fs::remove_file(dir.path().join(blocked)).unwrap();
         assert_eq!(

@@ -164,16 +164,19 @@ async fn a_lost_answer_to_a_create_is_found_out() {
         let store = faulty(fault, 1);
         let main = name("main");
         let created = store
-            .create_record(BRANCH, &main, Version(0), text("mine"))
+            .create_record(BRANCH, &main, RecordNumber(0), text("mine"))
             .await
             .unwrap();
         assert_eq!(created, Created::Mine, "{fault:?}");
         assert_eq!(
-            store.get_record(BRANCH, &main, Version(0)).await.unwrap(),
+            store
+                .get_record(BRANCH, &main, RecordNumber(0))
+                .await
+                .unwrap(),
             Some(text("mine"))
         );
         let other = store
-            .create_record(BRANCH, &main, Version(0), text("other"))
+            .create_record(BRANCH, &main, RecordNumber(0), text("other"))
             .await
             .unwrap();
         assert_eq!(other, Created::Other(text("mine")), "{fault:?}");
@@ -185,7 +188,7 @@ async fn a_create_that_nobody_can_tell_about_is_indeterminate() {
     for fault in [Fault::Lost, Fault::NothingExists] {
         let store = faulty(fault, usize::MAX);
         let created = store
-            .create_record(BRANCH, &name("main"), Version(0), text("mine"))
+            .create_record(BRANCH, &name("main"), RecordNumber(0), text("mine"))
             .await;
         assert_eq!(
             created.unwrap_err().kind(),
@@ -244,7 +247,7 @@ async fn a_body_without_end_is_not_read_past_what_the_reference_says() {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
         assert!(pulled.swap(0, Ordering::SeqCst) <= pieces_max);
         let error = store
-            .get_record(BRANCH, &name("main"), Version(0))
+            .get_record(BRANCH, &name("main"), RecordNumber(0))
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");

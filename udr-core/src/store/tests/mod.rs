@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::error::ErrorKind;
 use crate::format::ObjectRef;
-use crate::id::{Digest, Epoch, TableId, Version};
+use crate::id::{Digest, Epoch, RecordNumber, TableId};
 use crate::name::RefName;
 
 const BRANCH: RefKind = RefKind::Branch;

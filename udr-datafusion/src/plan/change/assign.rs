@@ -27,9 +27,10 @@ pub(super) fn name_columns(
     let schema = target.schema();
     let exprs = projection.expr.iter().enumerate().map(|(at, expr)| {
         let Some(field) = schema.fields().get(at) else {
-            return expr.clone();
+            return Ok(expr.clone());
         };
-        match expr {
+        refuse_generated(target, field.name(), expr)?;
+        Ok(match expr {
             Expr::Alias(alias) => {
                 let value = assigned(target, field.name(), alias.expr.as_ref());
                 Expr::Alias(Alias {
@@ -38,10 +39,38 @@ pub(super) fn name_columns(
                 })
             }
             other => other.clone(),
-        }
+        })
     });
-    let plan = Projection::try_new(exprs.collect(), Arc::clone(&projection.input))?;
+    let exprs = exprs.collect::<DataFusionResult<_>>()?;
+    let plan = Projection::try_new(exprs, Arc::clone(&projection.input))?;
     Ok(LogicalPlan::Projection(plan))
+}
+
+/// Refuses a value for a column that is generated; its own old value and NULL stand for none.
+pub(super) fn refuse_generated(
+    target: &Target<'_>,
+    column: &str,
+    value: &Expr,
+) -> DataFusionResult<()> {
+    let mut plain = value;
+    while let Expr::Alias(Alias { expr, .. }) | Expr::Cast(Cast { expr, .. }) = plain {
+        plain = expr.as_ref();
+    }
+    let none = match plain {
+        Expr::Column(same) => same.name == column,
+        Expr::Literal(value, _) => value.is_null(),
+        _ => false,
+    };
+    if none || !target.table.is_generated(column) {
+        return Ok(());
+    }
+    Err(to_datafusion(
+        Error::invalid("a generated column is given a value")
+            .with("column", column)
+            .with("table", target.table.path())
+            .with("value", value)
+            .with_hint("leave the column out, or say DEFAULT"),
+    ))
 }
 
 /// The same value; if it is converted, by a conversion that names the column it is for.

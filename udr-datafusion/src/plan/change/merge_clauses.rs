@@ -10,7 +10,7 @@ use datafusion::logical_expr::dml::{MergeIntoAction, MergeIntoClause, MergeIntoC
 use datafusion::logical_expr::{Expr, ExprSchemable as _, MergeIntoOp, lit};
 use udr_core::Error;
 
-use super::assign::assigned;
+use super::assign::{assigned, refuse_generated};
 use super::{Target, qualified};
 use crate::error::to_datafusion;
 use crate::exec::Action;
@@ -58,7 +58,7 @@ fn clause(target: &Target<'_>, clause: &MergeIntoClause) -> DataFusionResult<Cla
     }
     let (action, values) = match &clause.action {
         MergeIntoAction::Delete => (Action::Delete, Vec::new()),
-        MergeIntoAction::Update(assignments) => (Action::Update, updated(target, assignments)),
+        MergeIntoAction::Update(assignments) => (Action::Update, updated(target, assignments)?),
         MergeIntoAction::Insert { columns, values } => {
             (Action::Insert, inserted(target, columns, values)?)
         }
@@ -72,18 +72,20 @@ fn clause(target: &Target<'_>, clause: &MergeIntoClause) -> DataFusionResult<Cla
     })
 }
 
-fn updated(target: &Target<'_>, assignments: &[(String, Expr)]) -> Vec<Expr> {
+fn updated(target: &Target<'_>, assignments: &[(String, Expr)]) -> DataFusionResult<Vec<Expr>> {
+    for (name, value) in assignments {
+        refuse_generated(target, name, value)?;
+    }
     let schema = target.schema();
     let fields = schema.fields().iter();
-    fields
-        .map(|field| {
-            let set = assignments.iter().find(|(name, _)| name == field.name());
-            match set {
-                Some((name, value)) => assigned(target, name, value),
-                None => qualified(&target.dml.table_name, field.name()),
-            }
-        })
-        .collect()
+    let values = fields.map(|field| {
+        let set = assignments.iter().find(|(name, _)| name == field.name());
+        match set {
+            Some((name, value)) => assigned(target, name, value),
+            None => qualified(&target.dml.table_name, field.name()),
+        }
+    });
+    Ok(values.collect())
 }
 
 fn inserted(
@@ -101,7 +103,10 @@ fn inserted(
             place.and_then(|place| values.get(place))
         };
         complete.push(match given {
-            Some(value) => assigned(target, field.name(), value),
+            Some(value) => {
+                refuse_generated(target, field.name(), value)?;
+                assigned(target, field.name(), value)
+            }
             None => match target.table.get_column_default(field.name()) {
                 Some(default) => {
                     let default = default.clone();

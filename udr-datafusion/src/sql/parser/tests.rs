@@ -319,6 +319,17 @@ fn the_session_is_pinned_and_released() {
     assert_eq!(command("SET UDR.AS_OF TO 42"), Command::SetAsOf(text("42")));
     assert_eq!(command("SET udr.as_of = DEFAULT"), Command::SetAsOf(None));
     assert_eq!(command("RESET udr.as_of"), Command::SetAsOf(None));
+    let ada = Command::SetAuthor(text("Ada Lovelace <ada@example.org>"));
+    assert_eq!(
+        command("SET udr.author = 'Ada Lovelace <ada@example.org>'"),
+        ada
+    );
+    assert_eq!(command("RESET udr.author"), Command::SetAuthor(None));
+    assert_eq!(
+        command("SET udr.author TO DEFAULT"),
+        Command::SetAuthor(None)
+    );
+    refused("SET udr.author = ada", "as text");
     refused("SET udr.as_of", "= or TO");
     refused("RESET udr.branch", "always has a branch");
     assert!(is_left_to_datafusion(
