@@ -240,3 +240,43 @@ fn a_newer_format_is_unsupported_and_anything_else_corrupt() {
         format!("{{\"udr\":\"repository\",\"format\":1,\"check\":\"{check}\",\"body\":{body}}}");
     assert_eq!(kind(feature.as_bytes()), ErrorKind::Unsupported);
 }
+
+#[test]
+fn types_that_no_value_can_be_made_of_are_corrupt() {
+    for ty in [
+        r#""fixed_binary(2147483647)""#,
+        r#""decimal128(0,0)""#,
+        r#""decimal128(39,2)""#,
+        r#""decimal256(77,2)""#,
+        r#"{"fixed_list":{"element":{"id":2,"name":"e","type":"int8","nullable":true},"size":-1}}"#,
+    ] {
+        let field = format!(r#"{{"id":1,"name":"a","type":{ty},"nullable":true}}"#);
+        let schema = format!(r#"{{"fields":[{field}],"last_field_id":2}}"#);
+        let schema = serde_json::from_str::<Schema>(&schema).unwrap();
+        let error = schema.validate().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{ty}");
+    }
+}
+
+#[test]
+fn a_record_that_none_can_follow_is_corrupt() {
+    let record = |version: u64| RefRecord {
+        name: crate::name::RefName::main(),
+        version: crate::id::Version(version),
+        skipped: 0,
+        kind: RecordKind::Create,
+        head: Some(CommitRef {
+            object: ObjectRef::of(Epoch(0), b"x"),
+            sequence: 0,
+        }),
+        commits: Vec::new(),
+        transactions: vec![crate::env::Env::seeded(1, 0).transaction_id()],
+        at: 0,
+        epoch: Epoch(0),
+        started_at: crate::id::Version(version),
+        from: None,
+    };
+    record(u64::MAX - 1).validate().unwrap();
+    let error = record(u64::MAX).validate().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
