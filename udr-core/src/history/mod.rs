@@ -173,6 +173,33 @@ impl History {
         Ok(None)
     }
 
+    /// The commit of a sequence that led to the head of a branch, and the record that published it;
+    /// `None` if no record of the branch or of those that it descends from has it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the branch does not exist; `Unavailable`, `Corrupt`.
+    pub async fn at_sequence(
+        &self,
+        branch: &RefName,
+        sequence: u64,
+    ) -> Result<Option<(Arc<RefRecord>, CommitRef)>> {
+        for segment in self.lineage(branch).await? {
+            let past =
+                |record: &RefRecord| record.head.is_some_and(|head| head.sequence >= sequence);
+            let Some(record) = self.first_where(&segment, past).await? else {
+                return Ok(None);
+            };
+            // The record that created a branch repeats a commit of the one it came from.
+            if record.version > segment.first || record.from.is_none() {
+                let mut commits = record.head.iter().chain(&record.commits);
+                let commit = commits.find(|c| c.sequence == sequence).copied();
+                return Ok(commit.map(|commit| (record, commit)));
+            }
+        }
+        Ok(None)
+    }
+
     /// The commits that lead from `ancestor` (left out) to `descendant`, oldest first, along first
     /// parents; `None` if `ancestor` is not on that line.
     ///

@@ -13,7 +13,7 @@ use super::{
     Action, CommitOutcome, Committed, Conflict, Conflicted, Context, Isolation, Transaction,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Commit, CommitRef, KeyPage, RecordKind, RefRecord, Root};
+use crate::format::{Commit, CommitRef, RecordKind, RefRecord, Root};
 use crate::id::Version;
 use crate::refs::{Appended, Point};
 use crate::snapshot::overlay::Overlay;
@@ -135,7 +135,11 @@ impl Transaction {
         record.commits = vec![prepared.commit];
         record.transactions = vec![self.id];
         let version = record.version;
-        match context.refs.append(RefKind::Branch, record).await? {
+        match context
+            .refs
+            .append(RefKind::Branch, Some(&head.record), record)
+            .await?
+        {
             Appended::Published(_) => {
                 let commit_id = prepared.commit.id();
                 prepared.keep(context);
@@ -239,27 +243,29 @@ impl Transaction {
         let Some(sequence) = find_key(context, base.catalog().root(), key).await? else {
             return Ok(None);
         };
-        let mut commit = base.point().commit;
-        // Keys are looked up by sequence, commits by walking: the distance is what was committed
-        // since the first try.
-        while commit.sequence > sequence {
-            let decoded = context.history.commit(&commit).await?;
-            match decoded.parents.first() {
-                Some(parent) => commit = *parent,
-                None => break,
+        let history = &context.history;
+        let found = match history.at_sequence(self.branch(), sequence).await? {
+            Some((record, commit)) => (record.version, commit),
+            // A branch that starts in the middle of a merge shows what led there from its start on.
+            None => {
+                let mut commit = base.point().commit;
+                while commit.sequence > sequence {
+                    match history.commit(&commit).await?.parents.first() {
+                        Some(parent) => commit = *parent,
+                        None => break,
+                    }
+                }
+                (self.record.started_at, commit)
             }
-        }
-        let published = context
-            .history
-            .published(self.branch(), commit.id(), commit.sequence)
-            .await?;
-        let Some((_, record)) = published else {
-            return Err(Error::corrupt("an idempotency key leads to no commit")
+        };
+        let (version, commit) = found;
+        if history.commit(&commit).await?.idempotency_key.as_ref() != Some(key) {
+            return Err(Error::corrupt("an idempotency key leads to another commit")
                 .with("key", key)
                 .with("sequence", sequence));
-        };
+        }
         Ok(Some(Committed {
-            version: record.version,
+            version,
             commit_id: commit.id(),
             replayed: true,
             attempts: 0,
@@ -421,7 +427,7 @@ async fn find_key(context: &Context, root: &Root, key: &str) -> Result<Option<u6
         return Ok(Some(entry.sequence));
     }
     let mut pages = futures::stream::iter(root.keys.pages.iter().rev().copied())
-        .map(|page| async move { context.loader.object::<KeyPage>(&page).await })
+        .map(|page| async move { context.loader.key_page(&page).await })
         .buffered(CONCURRENCY);
     while let Some(page) = pages.try_next().await? {
         if let Some(entry) = page.keys.iter().find(|entry| entry.key == key) {

@@ -25,6 +25,7 @@ use udr_core::format::DataFile;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
 use udr_core::snapshot::Snapshot;
+use udr_core::store::Verify;
 use udr_core::{Error, Result};
 
 use crate::constraint::{RuleBasis, Validator};
@@ -78,6 +79,8 @@ struct State {
     as_of: Option<(Revision, Snapshot)>,
     /// Who commits are by, where that is not who they were by at first.
     author: Option<String>,
+    /// How much is verified, where that is not what the store's options say.
+    verify: Option<Verify>,
     transaction: Slot,
     /// Counts the changes that were made in transactions.
     changes: u64,
@@ -100,6 +103,7 @@ impl UdrSession {
                 branch: parts.branch,
                 as_of: None,
                 author: None,
+                verify: None,
                 transaction: Slot::Idle,
                 changes: 0,
             }),
@@ -191,6 +195,18 @@ impl UdrSession {
         }
         self.state.lock().author = author;
         Ok(())
+    }
+
+    /// How much of data files the statements of the session verify.
+    pub fn verify(&self) -> Verify {
+        let own = self.state.lock().verify;
+        own.unwrap_or_else(|| self.repository.store().verify())
+    }
+
+    /// Says how much of data files the following statements verify; `None` is what the options of
+    /// the store say.
+    pub fn set_verify(&self, verify: Option<Verify>) {
+        self.state.lock().verify = verify;
     }
 
     /// What the next statement reads: the open transaction with its own writes, the state that the

@@ -79,6 +79,8 @@ pub(crate) enum Command {
     SetAsOf(Option<String>),
     /// `SET udr.author = '…'`, `RESET udr.author`
     SetAuthor(Option<String>),
+    /// `SET udr.verify = full|metadata`, `RESET udr.verify`
+    SetVerify(Option<String>),
 }
 
 /// What a transaction may do.

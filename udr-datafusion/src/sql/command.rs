@@ -296,19 +296,22 @@ fn describe(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
     Ok(Some(Command::DescribeHistory { table, limit }))
 }
 
-/// `SET udr.as_of`, `SET udr.author`, `SET udr.branch`, and `RESET` of the first two; other
-/// settings are the engine's.
+/// `SET` of `udr.as_of`, `udr.author`, `udr.branch` and `udr.verify`, and `RESET` of all but the
+/// branch; other settings are the engine's.
 fn set(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
     let reset = cursor.is(0, "RESET");
     let branch = cursor.is(3, "BRANCH");
     let author = cursor.is(3, "AUTHOR");
-    let ours = branch || author || cursor.is(3, "AS_OF");
+    let verify = cursor.is(3, "VERIFY");
+    let ours = branch || author || verify || cursor.is(3, "AS_OF");
     if !(reset || cursor.is(0, "SET")) || !cursor.is(1, "UDR") || !ours {
         return Ok(None);
     }
     let to = |value| {
         Some(if author {
             Command::SetAuthor(value)
+        } else if verify {
+            Command::SetVerify(value)
         } else {
             Command::SetAsOf(value)
         })
@@ -337,6 +340,8 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
     }
     let value = if author {
         cursor.string("the author's name as text")?
+    } else if verify {
+        cursor.reference("full or metadata")?
     } else {
         cursor.reference("a revision")?
     };

@@ -242,7 +242,8 @@ async fn run_command(
         | Command::RollbackTo(_)
         | Command::Release(_)
         | Command::SetAsOf(_)
-        | Command::SetAuthor(_) => Box::pin(transaction::run(session, command)).await,
+        | Command::SetAuthor(_)
+        | Command::SetVerify(_) => Box::pin(transaction::run(session, command)).await,
         Command::CreateRef { .. }
         | Command::DropRef { .. }
         | Command::UseBranch(_)

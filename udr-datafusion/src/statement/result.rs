@@ -88,7 +88,8 @@ pub(crate) fn command_schema(command: &Command) -> SchemaRef {
         | Command::DropRef { .. }
         | Command::UseBranch(_)
         | Command::SetAsOf(_)
-        | Command::SetAuthor(_) => done_schema(),
+        | Command::SetAuthor(_)
+        | Command::SetVerify(_) => done_schema(),
     }
 }
 
