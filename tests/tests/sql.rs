@@ -141,12 +141,16 @@ files! {
     branches
     conflicts
     constraints
+    delete
     errors
+    merge
     metadata
     show
     tables
     time_travel
     transactions
+    truncate
+    update
     version_clauses
     views
     writes

@@ -130,7 +130,15 @@ async fn an_alias_stands_for_the_table() {
 #[tokio::test]
 async fn a_value_that_does_not_fit_is_an_error_that_names_the_column() {
     let named = &["does not fit", "small", "public.t"];
-    ROWS.refuses("UPDATE t SET small = 70000", named).await;
+    // Prepared, it is refused when it is prepared, by the engine alone.
+    ROWS.refuses("UPDATE t SET small = 70000", &["Int16"]).await;
+    let f = Fixture::new().await;
+    f.run("SELECT * FROM udr_call('CREATE TABLE t (small SMALLINT)')")
+        .await;
+    f.run("INSERT INTO t VALUES (1)").await;
+    let (kind, text) = f.refused("UPDATE t SET small = 70000").await;
+    assert_eq!(kind, ErrorKind::Invalid);
+    assert!(named.iter().all(|part| text.contains(part)), "{text}");
     ROWS.refuses("UPDATE t SET small = id * 40000 WHERE id = 2", named)
         .await;
     ROWS.refuses("UPDATE t SET small = name", named).await;
@@ -300,11 +308,11 @@ async fn every_type_survives_an_update_of_another_column() {
     )
     .await;
     f.run(
-        "INSERT INTO w VALUES
-         (1, 1.50, 'NaN'::double, true, '2024-02-29', '2024-02-29T12:00:00', X'00ff', 'é', [1, NULL]),
-         (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+        "INSERT INTO w
+         SELECT 1, 1.50, 'NaN'::double, true, '2024-02-29', '2024-02-29T12:00:00', X'00ff', 'é', [1, NULL]",
     )
     .await;
+    f.run("INSERT INTO w (id) VALUES (2)").await;
     let ask = "SELECT d, f, b, day, at, bin, s, list FROM w ORDER BY id";
     let before = f.shown(ask).await;
     f.run("UPDATE w SET id = id * 2").await;
@@ -312,5 +320,27 @@ async fn every_type_survives_an_update_of_another_column() {
     f.run("MERGE INTO w USING (SELECT 2 AS id) AS s ON w.id = s.id WHEN MATCHED THEN UPDATE SET id = 1")
         .await;
     assert_eq!(f.shown(ask).await, before);
+    f.check().await;
+}
+
+#[tokio::test]
+async fn a_small_update_of_many_partitions_makes_one_file() {
+    let f = Fixture::with_table().await;
+    for part in 0..8 {
+        let sql =
+            format!("INSERT INTO t SELECT value * 8 + {part}, 'x' FROM generate_series(0, 99)");
+        f.run(&sql).await;
+    }
+    let files = "SELECT count(*) FROM \"t$files\"";
+    assert_eq!(f.value(files).await, "8");
+    assert_eq!(
+        f.written("UPDATE t SET name = 'y' WHERE id % 10 = 3").await,
+        80
+    );
+    assert_eq!(f.value(files).await, "9");
+    assert_eq!(
+        f.value("SELECT count(*) FROM t WHERE name = 'y'").await,
+        "80"
+    );
     f.check().await;
 }

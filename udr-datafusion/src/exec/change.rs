@@ -100,6 +100,7 @@ impl UdrChangeExec {
             change,
             files,
             pin: target.pin,
+            rest: Arc::new(Mutex::new(Vec::new())),
         };
         let stage = Stage {
             spec: spec.clone(),
@@ -223,6 +224,7 @@ impl Stage {
                 return Err(to_datafusion(error));
             }
         }
+        found.files.extend(self.write_rest().await?);
         let target = self.target.lock().take();
         let target = target.ok_or_else(|| to_datafusion(ran_already()))?;
         let hits = found.hits.values().map(DeletionVector::len).sum::<u64>();
@@ -246,6 +248,22 @@ impl Stage {
             .await
             .map_err(to_datafusion)?;
         Ok(count)
+    }
+
+    /// Writes what the partitions left, together.
+    async fn write_rest(&self) -> DataFusionResult<Vec<DataFile>> {
+        let mut rest = std::mem::take(&mut *self.spec.rest.lock()).into_iter();
+        let Some(first) = rest.next() else {
+            return Ok(Vec::new());
+        };
+        let mut writer = first.writer;
+        for batch in first.batches.iter() {
+            writer.write(batch).await?;
+        }
+        for batch in rest.flat_map(|rest| rest.batches) {
+            writer.write(&batch).await?;
+        }
+        writer.finish().await
     }
 
     /// The entries of the files with hits.

@@ -20,6 +20,7 @@ use datafusion::physical_plan::{
     PlanProperties,
 };
 use futures::StreamExt as _;
+use parking_lot::Mutex;
 use udr_core::data::identity_fields;
 use udr_core::txn::RowOperation;
 use udr_core::{Error, Result};
@@ -32,12 +33,24 @@ use super::row_key::hit_twice;
 use crate::error::to_datafusion;
 use crate::session::StatementPin;
 
+/// A partition that has no more than this to write leaves it to the node that stages the change, so
+/// that small changes make one file, however many partitions there are.
+const SMALL_BYTES: usize = 1 << 20;
+
 /// What the partitions of a change share.
 #[derive(Clone)]
 pub(super) struct MutateSpec {
     pub(super) change: RowChange,
     pub(super) files: FileSpec,
     pub(super) pin: Arc<StatementPin>,
+    /// What partitions left to be written.
+    pub(super) rest: Arc<Mutex<Vec<Rest>>>,
+}
+
+/// Rows that a partition found but did not write, and what would have written them.
+pub(super) struct Rest {
+    pub(super) writer: PartitionWriter,
+    pub(super) batches: Vec<RecordBatch>,
 }
 
 /// Finds which rows each partition of its input changes, and writes the values they get.
@@ -130,6 +143,8 @@ impl ExecutionPlan for UdrMutateExec {
             spec: self.spec.clone(),
             baseline: BaselineMetrics::new(&self.metrics, partition),
             found: Mutation::default(),
+            small: Some(Vec::new()),
+            small_bytes: 0,
             written: written_schema(&self.spec.files.table.arrow_schema()),
         };
         let stream = futures::stream::once(mutating.run(input));
@@ -158,6 +173,9 @@ struct Mutating {
     writer: PartitionWriter,
     baseline: BaselineMetrics,
     found: Mutation,
+    /// What is to be written, as long as it is little.
+    small: Option<Vec<RecordBatch>>,
+    small_bytes: usize,
     written: SchemaRef,
 }
 
@@ -172,13 +190,34 @@ impl Mutating {
                 return Err(to_datafusion(error));
             }
             if let Some(batch) = self.values(&rows, &batch).map_err(to_datafusion)? {
-                self.writer.write(&batch).await?;
+                self.write(batch).await?;
             }
         }
-        self.found.files = self.writer.finish().await?;
+        match self.small.take() {
+            Some(batches) if batches.is_empty() => {}
+            Some(batches) => self.spec.rest.lock().push(Rest {
+                writer: self.writer,
+                batches,
+            }),
+            None => self.found.files = self.writer.finish().await?,
+        }
         let pin = &self.spec.pin;
         let rows_of = |number| pin.scanned(number).map(|file| file.rows);
         self.found.encode(rows_of).map_err(to_datafusion)
+    }
+
+    async fn write(&mut self, batch: RecordBatch) -> DataFusionResult<()> {
+        let Some(small) = &mut self.small else {
+            return self.writer.write(&batch).await;
+        };
+        self.small_bytes += batch.get_array_memory_size();
+        small.push(batch);
+        if self.small_bytes > SMALL_BYTES {
+            for batch in self.small.take().unwrap_or_default() {
+                self.writer.write(&batch).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Notes which rows go; returns one that went before, if that matters.

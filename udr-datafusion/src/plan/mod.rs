@@ -5,8 +5,10 @@
 
 mod analyzer;
 mod change;
+mod checked;
 mod relation;
 mod values;
 
 pub(crate) use analyzer::UdrAnalyzerRule;
+pub(crate) use checked::checked;
 pub(crate) use relation::VersionClauses;

@@ -8,6 +8,7 @@
 mod alter_table;
 mod create_table;
 mod ddl;
+mod hidden;
 mod refs;
 mod result;
 mod show;
@@ -31,6 +32,7 @@ use udr_core::txn::Transaction;
 
 use crate::catalog::missing::in_udr_sql;
 use crate::error::{into_udr, to_datafusion, udr_error};
+use crate::plan::checked;
 use crate::session::UdrSession;
 use crate::sql::ast::{Command, RefKind, Statement};
 use crate::sql::parser::{ParseOptions, parse};
@@ -85,7 +87,7 @@ async fn run(
         Prepared::Engine(statement) => {
             Box::pin(see_namespaces(state, session, &statement)).await?;
             let plan = Box::pin(state.statement_to_plan(statement)).await?;
-            Box::pin(ctx.execute_logical_plan(plan)).await
+            Box::pin(ctx.execute_logical_plan(checked(plan)?)).await
         }
     }
 }
@@ -122,6 +124,7 @@ async fn prepare(
         Statement::Sql(statement) => *statement,
     };
     lift(state, session, &mut statement).await?;
+    hidden::show_hidden(state, &mut statement).await?;
     if let Some(ddl) = Ddl::of(&statement)
         && ddl.place(state, session)? == Place::Repository
     {

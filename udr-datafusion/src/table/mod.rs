@@ -5,6 +5,7 @@
 
 mod deletes;
 mod file_rows;
+mod join_side;
 mod object_store;
 mod predicate;
 mod provider;

@@ -42,6 +42,8 @@ pub(crate) struct UdrTable {
     /// The columns that take no values.
     generated: Arc<[String]>,
     pin: Option<Arc<StatementPin>>,
+    /// Whether the statement was seen to have no clause that its plan does not show.
+    checked: bool,
 }
 
 impl UdrTable {
@@ -72,12 +74,26 @@ impl UdrTable {
             keys,
             generated,
             pin: None,
+            checked: false,
         })
     }
 
     /// Whether a column is generated, so that no statement gives it a value.
     pub(crate) fn is_generated(&self, column: &str) -> bool {
         self.generated.iter().any(|name| name == column)
+    }
+
+    /// The same table, in a statement that has no clause that its plan does not show.
+    pub(crate) fn with_checked_clauses(&self) -> Self {
+        Self {
+            checked: true,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the statement was seen to have no clause that its plan does not show.
+    pub(crate) fn has_checked_clauses(&self) -> bool {
+        self.checked
     }
 
     /// The same table, read at the state of a statement.

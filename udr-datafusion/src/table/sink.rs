@@ -14,6 +14,7 @@ use udr_core::data::identity_fields;
 use udr_core::txn::RowOperation;
 
 use super::UdrTable;
+use super::join_side::collect_small_sources;
 use super::row_columns::{FILE, ROW};
 use crate::error::to_datafusion;
 use crate::exec::{RowChange, UdrChangeExec};
@@ -116,6 +117,10 @@ impl TableProvider for RowSink {
                     .with("table", self.table.path()),
             ));
         }
+        let input = match self.operation {
+            RowOperation::Merge => collect_small_sources(input)?,
+            RowOperation::Delete | RowOperation::Update => input,
+        };
         let target = self.table.to_change().await.map_err(to_datafusion)?;
         let change = RowChange {
             operation: self.operation,

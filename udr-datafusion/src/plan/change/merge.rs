@@ -15,7 +15,7 @@ use udr_core::txn::RowOperation;
 
 use super::merge_clauses::{Clause, clauses};
 use super::merge_join::{Sides, join};
-use super::{Target, qualified, volatile};
+use super::{PLACE, Target, qualified, volatile};
 use crate::error::to_datafusion;
 use crate::exec::Action;
 use crate::table::{ACTION, place_names};
@@ -130,9 +130,16 @@ fn outcome(
     let table = target.schema();
     let name = &target.dml.table_name;
     let mut exprs = Vec::with_capacity(table.fields().len() + 5);
-    let matched = Sides::of(clauses).has_target();
-    for (place, ty) in place_names().iter().zip(place_types()) {
-        let expr = if matched {
+    let stored = if Sides::of(clauses).has_target() {
+        PLACE
+    } else {
+        0
+    };
+    // What identifies a row is only needed where it is written anew.
+    let updates = clauses.iter().any(|clause| clause.action == Action::Update);
+    let known = if updates { place_names().len() } else { stored };
+    for (at, (place, ty)) in place_names().iter().zip(place_types()).enumerate() {
+        let expr = if at < known {
             qualified(name, place)
         } else {
             lit(ScalarValue::try_from(&ty)?)

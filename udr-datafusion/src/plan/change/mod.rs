@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider as _;
-use datafusion::common::config::ConfigOptions;
+use datafusion::common::config::{ConfigOptions, Dialect};
 use datafusion::common::{Column, DFSchema};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DataFusionResult;
@@ -61,11 +61,34 @@ pub(super) fn rewrite(
     };
     let target = Target { dml, table };
     match &dml.op {
-        WriteOp::Delete => target.delete().map(Some),
+        WriteOp::Delete => {
+            refuse_dropped_clauses(&target, config)?;
+            target.delete().map(Some)
+        }
         WriteOp::Update => target.update().map(Some),
         WriteOp::MergeInto(merge) => merge::rewrite(&target, merge, config).map(Some),
         _ => Ok(None),
     }
+}
+
+/// Refuses a DELETE that may have had a version clause: DataFusion's planner drops it together with
+/// the rest of the target, so nothing of it is left to be seen here.
+fn refuse_dropped_clauses(target: &Target<'_>, config: &ConfigOptions) -> DataFusionResult<()> {
+    let parsed = matches!(
+        config.sql_parser.dialect,
+        Dialect::Databricks | Dialect::Snowflake | Dialect::BigQuery | Dialect::MsSQL
+    );
+    if !parsed || target.table.has_checked_clauses() {
+        return Ok(());
+    }
+    Err(to_datafusion(
+        Error::unsupported(
+            "in this dialect a DELETE can have a version clause, which this entry point cannot see",
+        )
+        .with("table", target.table.path())
+        .with("dialect", config.sql_parser.dialect)
+        .with_hint("use udr_sql, which refuses the clause, or the generic dialect, which has none"),
+    ))
 }
 
 /// The statement and the table whose rows it changes.
