@@ -178,7 +178,7 @@ impl Act {
     /// The branch whose log tells whether it happened, if it had one before.
     fn branch(self) -> Option<&'static str> {
         match self {
-            Self::Commit | Self::FastForward => Some("main"),
+            Self::Commit | Self::ChangeRows | Self::FastForward => Some("main"),
             Self::DropBranch => Some("old"),
             Self::CreateRepository | Self::CreateBranch | Self::CreateTag | Self::DropTag => None,
         }

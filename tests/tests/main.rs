@@ -22,6 +22,7 @@ mod crash;
 mod golden;
 mod golden_rows;
 mod model;
+mod oracle;
 mod races;
 mod sql;
 mod world;

@@ -145,12 +145,16 @@ files! {
     errors
     merge
     metadata
+    replace_where
+    returning
     show
     tables
     time_travel
     transactions
     truncate
     update
+    update_from
+    upsert
     version_clauses
     views
     writes

@@ -29,6 +29,7 @@ use super::change::RowChange;
 use super::mutation::{Action, Mutation, mutation_schema};
 use super::partition_writer::{FileSpec, PartitionWriter};
 use super::properties;
+use super::returned::Returned;
 use super::row_key::hit_twice;
 use crate::error::to_datafusion;
 use crate::session::StatementPin;
@@ -62,6 +63,15 @@ pub(super) struct UdrMutateExec {
 }
 
 impl UdrMutateExec {
+    /// The same, keeping what it writes or deletes.
+    pub(super) fn keeping(&self, returned: &Arc<Returned>) -> Self {
+        let spec = MutateSpec {
+            files: self.spec.files.keeping(returned),
+            ..self.spec.clone()
+        };
+        Self::new(Arc::clone(&self.input), spec)
+    }
+
     pub(super) fn new(input: Arc<dyn ExecutionPlan>, spec: MutateSpec) -> Self {
         let partitions = input.output_partitioning().partition_count();
         Self {
@@ -146,6 +156,7 @@ impl ExecutionPlan for UdrMutateExec {
             small: Some(Vec::new()),
             small_bytes: 0,
             written: written_schema(&self.spec.files.table.arrow_schema()),
+            context: Arc::clone(&context),
         };
         let stream = futures::stream::once(mutating.run(input));
         Ok(Box::pin(RecordBatchStreamAdapter::new(
@@ -177,6 +188,7 @@ struct Mutating {
     small: Option<Vec<RecordBatch>>,
     small_bytes: usize,
     written: SchemaRef,
+    context: Arc<TaskContext>,
 }
 
 impl Mutating {
@@ -188,6 +200,11 @@ impl Mutating {
             if let Some((number, position)) = self.hit(&rows).map_err(to_datafusion)? {
                 let error = hit_twice(&self.spec, number, position).await;
                 return Err(to_datafusion(error));
+            }
+            if self.spec.change.operation == RowOperation::Delete
+                && let Some(returned) = &self.spec.files.returned
+            {
+                returned.keep(&batch, rows.values, &self.context)?;
             }
             if let Some(batch) = self.values(&rows, &batch).map_err(to_datafusion)? {
                 self.write(batch).await?;

@@ -12,6 +12,7 @@ use udr_core::format::DataFile;
 use udr_core::id::Epoch;
 use udr_core::snapshot::TableSnapshot;
 
+use super::returned::Returned;
 use crate::constraint::{Given, RowRules};
 use crate::error::to_datafusion;
 use crate::session::UdrSession;
@@ -23,6 +24,8 @@ pub(crate) struct FileSpec {
     pub(super) table: TableSnapshot,
     epoch: Epoch,
     identity: RowIdentity,
+    /// Keeps the rows that are written, if they are to be returned.
+    pub(super) returned: Option<Arc<Returned>>,
     /// What every row must be.
     pub(super) rules: Arc<RowRules>,
 }
@@ -44,6 +47,7 @@ impl FileSpec {
             table,
             epoch,
             identity: RowIdentity::Own,
+            returned: None,
         })
     }
 
@@ -64,7 +68,16 @@ impl FileSpec {
             table,
             epoch,
             identity: RowIdentity::Carried,
+            returned: None,
         })
+    }
+
+    /// Files of rows that are returned, too.
+    pub(super) fn keeping(&self, returned: &Arc<Returned>) -> Self {
+        Self {
+            returned: Some(Arc::clone(returned)),
+            ..self.clone()
+        }
     }
 
     fn writer(&self) -> Result<TableWriter> {
@@ -92,11 +105,12 @@ pub(super) struct PartitionWriter {
     writer: Option<TableWriter>,
     done: Vec<DataFile>,
     reservation: MemoryReservation,
+    context: Arc<TaskContext>,
 }
 
 impl PartitionWriter {
     /// A writer whose buffers are called `consumer`.
-    pub(super) fn new(spec: &FileSpec, consumer: &str, context: &TaskContext) -> Self {
+    pub(super) fn new(spec: &FileSpec, consumer: &str, context: &Arc<TaskContext>) -> Self {
         let reservation = MemoryConsumer::new(consumer)
             .with_can_spill(true)
             .register(context.memory_pool());
@@ -105,6 +119,7 @@ impl PartitionWriter {
             writer: None,
             done: Vec::new(),
             reservation,
+            context: Arc::clone(context),
         }
     }
 
@@ -128,6 +143,9 @@ impl PartitionWriter {
             none => none.insert(self.spec.writer().map_err(named)?),
         };
         writer.write(&batch).await.map_err(named)?;
+        if let Some(returned) = &self.spec.returned {
+            returned.keep(&batch, 0, &self.context)?;
+        }
         match self.reservation.try_resize(writer.memory_bytes()) {
             Ok(()) => Ok(()),
             // Short of memory, what is buffered becomes a file early.

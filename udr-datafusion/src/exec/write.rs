@@ -27,6 +27,7 @@ use udr_core::{Error, Result};
 
 use super::partition_writer::{FileSpec, PartitionWriter};
 use super::properties;
+use super::returned::Returned;
 use crate::error::to_datafusion;
 
 /// Runs `input` to its end and writes its rows, each partition into files of its own.
@@ -59,6 +60,11 @@ pub(crate) struct UdrWriteExec {
 }
 
 impl UdrWriteExec {
+    /// The same, keeping what it writes.
+    pub(super) fn keeping(&self, returned: &Arc<Returned>) -> Self {
+        Self::new(Arc::clone(&self.input), self.spec.keeping(returned))
+    }
+
     pub(crate) fn new(input: Arc<dyn ExecutionPlan>, spec: FileSpec) -> Self {
         let partitions = input.output_partitioning().partition_count();
         Self {

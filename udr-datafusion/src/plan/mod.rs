@@ -6,9 +6,11 @@
 mod analyzer;
 mod change;
 mod checked;
+pub(crate) mod guard;
 mod relation;
 mod values;
 
 pub(crate) use analyzer::UdrAnalyzerRule;
+pub(crate) use change::{delete_returning, replace_rows};
 pub(crate) use checked::checked;
 pub(crate) use relation::VersionClauses;

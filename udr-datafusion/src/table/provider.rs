@@ -78,11 +78,6 @@ impl UdrTable {
         })
     }
 
-    /// Whether a column is generated, so that no statement gives it a value.
-    pub(crate) fn is_generated(&self, column: &str) -> bool {
-        self.generated.iter().any(|name| name == column)
-    }
-
     /// The same table, in a statement that has no clause that its plan does not show.
     pub(crate) fn with_checked_clauses(&self) -> Self {
         Self {
@@ -94,6 +89,11 @@ impl UdrTable {
     /// Whether the statement was seen to have no clause that its plan does not show.
     pub(crate) fn has_checked_clauses(&self) -> bool {
         self.checked
+    }
+
+    /// Whether a column is generated, so that no statement gives it a value.
+    pub(crate) fn is_generated(&self, column: &str) -> bool {
+        self.generated.iter().any(|name| name == column)
     }
 
     /// The same table, read at the state of a statement.

@@ -49,6 +49,17 @@ impl RowSink {
         }
     }
 
+    /// The target of a DELETE whose rows are returned: their values follow their places.
+    pub(crate) fn returning(table: UdrTable) -> Self {
+        let sink = Self::new(table, RowOperation::Delete, Vec::new());
+        let values = sink.table.schema();
+        let fields = sink.schema.fields().iter().chain(values.fields()).cloned();
+        Self {
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            ..sink
+        }
+    }
+
     /// The same target, at the state of a statement.
     pub(crate) fn pinned(&self, pin: Arc<StatementPin>) -> Self {
         Self {

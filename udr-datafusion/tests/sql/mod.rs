@@ -4,10 +4,17 @@ mod call;
 mod constraints;
 mod create_table;
 mod ddl;
+mod delete_forms;
+mod frames;
+mod insert_forms;
+mod merge_forms;
 mod queries;
 mod refs;
+mod returning;
 mod show;
 mod transactions;
+mod update_from;
+mod upsert;
 mod versions;
 mod views;
 

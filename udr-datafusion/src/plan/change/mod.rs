@@ -9,6 +9,8 @@ mod assign;
 mod merge;
 mod merge_clauses;
 mod merge_join;
+mod replace;
+mod returning;
 mod volatile;
 mod widen;
 
@@ -27,6 +29,8 @@ use datafusion::logical_expr::{
 use udr_core::Error;
 use udr_core::txn::RowOperation;
 
+pub(crate) use self::replace::replace_rows;
+pub(crate) use self::returning::delete_returning;
 use self::widen::{Widened, widen};
 use crate::error::to_datafusion;
 use crate::table::{RowSink, RowsTable, UdrTable, place_names, sink_schema};
