@@ -401,7 +401,7 @@ async fn places_are_right_in_files_of_many_row_groups_that_are_read_in_parts() {
         .set_usize("datafusion.execution.batch_size", 300);
     let f = Fixture::with(options, config).await;
     f.create("t", &crate::fixture::id_and_name()).await;
-    f.run("INSERT INTO t SELECT value, value::text FROM generate_series(0, 19999)")
+    f.run("INSERT INTO t SELECT value AS id, value::text AS name FROM generate_series(0, 19999)")
         .await;
     assert_eq!(f.value("SELECT count(*) FROM \"t$files\"").await, "1");
     // Whole row groups, parts of some, and single rows; what is gone before shifts nothing after.
