@@ -23,4 +23,4 @@ pub mod store;
 pub mod txn;
 
 pub use error::{Error, ErrorKind, Result};
-pub use repository::{FastForward, LogEntry, MergeMode, RefHead, Repository};
+pub use repository::{FastForward, LogEntry, MergeMode, Moment, RefHead, Repository};

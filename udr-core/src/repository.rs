@@ -3,6 +3,9 @@
 //! In: a store. Out: snapshots, transactions, branches, tags, logs. Called by users of the crate.
 //! There is no logic here but putting the layers below together.
 
+mod log;
+mod moment;
+
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -21,6 +24,8 @@ use crate::refs::{Appended, Point, RefLog, Revision};
 use crate::snapshot::{Loader, Snapshot};
 use crate::store::{Created, RefKind, Store};
 use crate::txn::{Context, Transaction, snapshot_at, snapshot_of};
+
+pub use moment::Moment;
 
 /// How many records and commits a log reads at once.
 const CONCURRENCY: usize = 16;

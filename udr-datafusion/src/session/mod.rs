@@ -17,12 +17,11 @@ use datafusion::catalog::CatalogProviderList;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use parking_lot::{Mutex, RwLock};
-use udr_core::Repository;
 use udr_core::data::{FooterCache, WriteOptions};
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
 use udr_core::snapshot::Snapshot;
-use udr_core::{Error, Result};
+use udr_core::{Error, Moment, Repository, Result};
 
 use names::Names;
 pub(crate) use pin::{Pinned, StatementPin};
@@ -189,10 +188,15 @@ impl UdrSession {
 
     /// The state that `source` names at this moment, and the transaction it belongs to.
     pub(crate) async fn pinned(&self, source: &Source) -> Result<Pinned> {
+        self.pinned_in(&self.repository.moment(), source).await
+    }
+
+    /// As [`UdrSession::pinned`], with the heads of branches as a statement has found them.
+    pub(crate) async fn pinned_in(&self, moment: &Moment, source: &Source) -> Result<Pinned> {
         let fixed = match source {
             Source::Tip => None,
-            Source::At(revision) => Some(self.snapshot_at(revision).await?),
-            Source::On(branch, revision) => Some(self.repository.resolve(branch, revision).await?),
+            Source::At(revision) => Some(moment.resolve(&self.branch(), revision).await?),
+            Source::On(branch, revision) => Some(moment.resolve(branch, revision).await?),
         };
         if let Some(snapshot) = fixed {
             return Ok(Pinned::published(snapshot));
@@ -207,7 +211,7 @@ impl UdrSession {
             }
             state.branch.clone()
         };
-        let snapshot = self.repository.head(&branch).await?;
+        let snapshot = moment.head(&branch).await?;
         Ok(Pinned::published(snapshot))
     }
 

@@ -2,16 +2,17 @@
 //!
 //! DataFusion resolves each name by itself and scans later, so two tables of one statement could
 //! see two commits. All scans of one plan share a [`StatementPin`]: the first that is asked finds
-//! the state, and the others read the same one.
+//! the state, and the others read the same one. States that are named in other ways, such as
+//! `main~1` or `HEAD`, are found from the same heads of branches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
-use udr_core::Result;
 use udr_core::id::TransactionId;
 use udr_core::snapshot::Snapshot;
+use udr_core::{Moment, Result};
 
 use super::{Source, UdrSession};
 
@@ -39,26 +40,22 @@ impl Pinned {
 #[derive(Default)]
 pub(crate) struct StatementPin {
     states: Mutex<BTreeMap<Option<String>, Arc<OnceCell<Pinned>>>>,
+    moment: OnceLock<Moment>,
 }
 
 impl StatementPin {
     /// The state of `source` for this statement.
     pub(crate) async fn state(&self, session: &UdrSession, source: &Source) -> Result<Pinned> {
-        let key = match source {
-            // The session's branch by name is the session's own state, unless that is something
-            // else than the head; otherwise one statement could see two heads of one branch.
-            Source::At(revision)
-                if session.reads_head() && revision.to_string() == session.branch().as_str() =>
-            {
-                None
-            }
-            source => source.key(),
-        };
-        let cell = Arc::clone(self.states.lock().entry(key.clone()).or_default());
-        let source = if key.is_none() { &Source::Tip } else { source };
-        cell.get_or_try_init(|| session.pinned(source))
+        let cell = Arc::clone(self.states.lock().entry(source.key()).or_default());
+        let moment = self.moment(session);
+        cell.get_or_try_init(|| session.pinned_in(moment, source))
             .await
             .cloned()
+    }
+
+    /// The branches and tags as the statement finds them.
+    pub(crate) fn moment(&self, session: &UdrSession) -> &Moment {
+        self.moment.get_or_init(|| session.repository().moment())
     }
 }
 

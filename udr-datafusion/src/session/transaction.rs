@@ -274,12 +274,6 @@ impl UdrSession {
         Ok(done)
     }
 
-    /// Whether the session reads the head of its branch: no transaction, no pin.
-    pub(super) fn reads_head(&self) -> bool {
-        let state = self.state.lock();
-        state.transaction.is_idle() && state.as_of.is_none()
-    }
-
     fn refuse_pinned(&self) -> Result<()> {
         match &self.state.lock().as_of {
             Some((revision, _)) => Err(Error::invalid("the session is pinned and cannot write")

@@ -26,8 +26,10 @@ pub(super) async fn run(
     command: &Command,
 ) -> Result<RecordBatch> {
     match command {
-        Command::ShowRefs(RefKind::Branch) => branches_batch(session).await,
-        Command::ShowRefs(RefKind::Tag) => tags_batch(session).await,
+        Command::ShowRefs(RefKind::Branch) => {
+            branches_batch(session, &session.repository().moment()).await
+        }
+        Command::ShowRefs(RefKind::Tag) => tags_batch(&session.repository().moment()).await,
         Command::ShowLog { branch, limit } => log(session, branch.as_deref(), *limit).await,
         Command::ShowReflog { branch, limit } => reflog(session, branch.as_deref(), *limit).await,
         Command::ShowStatus => status(session).await,

@@ -147,13 +147,14 @@ impl MetadataTable {
 
     async fn batch(&self, limit: Option<usize>) -> Result<arrow::record_batch::RecordBatch> {
         let session = &self.session;
-        let state = async || match &self.pin {
-            Some(pin) => pin.state(session, &self.source).await,
-            None => session.pinned(&self.source).await,
-        };
+        // Without the rule that pins whole statements, a scan is a statement of its own.
+        let pin = self.pin.clone().unwrap_or_default();
+        let state = async || pin.state(session, &self.source).await;
         match &self.what {
-            What::System(SystemTable::Branches) => branches_batch(session).await,
-            What::System(SystemTable::Tags) => tags_batch(session).await,
+            What::System(SystemTable::Branches) => {
+                branches_batch(session, pin.moment(session)).await
+            }
+            What::System(SystemTable::Tags) => tags_batch(pin.moment(session)).await,
             What::System(SystemTable::Log) => {
                 let (branch, newest) = place(session, &state().await?.snapshot);
                 log_batch(session, &branch, newest, limit).await
