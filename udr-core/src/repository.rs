@@ -81,6 +81,8 @@ pub struct LogEntry {
     pub published_at: Micros,
     /// The commit.
     pub commit: Arc<Commit>,
+    /// What the branch had skipped there.
+    skipped: u64,
 }
 
 /// How a fast-forward ended.
@@ -403,30 +405,11 @@ impl Repository {
     ///
     /// `NotFound`, `Unavailable`, `Corrupt`.
     pub async fn log(&self, branch: &RefName, limit: Option<usize>) -> Result<Vec<LogEntry>> {
-        let limit = limit.unwrap_or(usize::MAX);
-        let mut entries = Vec::new();
-        for segment in self.context.history.lineage(branch).await? {
-            let history = &self.context.history;
-            let mut records = self.records(&segment);
-            while let Some(record) = records.try_next().await? {
-                // The creation of a branch repeats a commit of the one it came from.
-                let first = record.from.is_none().then_some(record.head).flatten();
-                let first = first.filter(|_| record.version == segment.first);
-                for reference in record.commits.iter().rev().copied().chain(first) {
-                    if entries.len() >= limit {
-                        return Ok(entries);
-                    }
-                    entries.push(LogEntry {
-                        branch: segment.branch.clone(),
-                        version: record.version,
-                        reference,
-                        published_at: record.at,
-                        commit: history.commit(&reference).await?,
-                    });
-                }
-            }
-        }
-        Ok(entries)
+        let record = self.context.refs.head(RefKind::Branch, branch).await?;
+        let newest = record
+            .head
+            .ok_or_else(|| Error::corrupt("a branch has no head").with("branch", &record.name))?;
+        self.led_to(record, &newest, limit).await
     }
 
     /// What moved a branch, newest first, back to its creation.

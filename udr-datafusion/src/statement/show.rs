@@ -15,8 +15,8 @@ use super::result::{
     batch, maybe_commit, maybe_text, maybe_version, one_text, reflog_schema, status_schema,
     tables_schema,
 };
-use super::target;
-use crate::catalog::system::{branches_batch, history_batch, log_batch, place, tags_batch, times};
+use super::{revision, target};
+use crate::catalog::system::{branches_batch, history_batch, log_batch, tags_batch, times};
 use crate::session::UdrSession;
 use crate::sql::ast::{Command, RefKind};
 
@@ -47,13 +47,11 @@ async fn log(
     branch: Option<&str>,
     limit: Option<usize>,
 ) -> Result<RecordBatch> {
-    match branch {
-        Some(branch) => log_batch(session, &RefName::new(branch)?, None, limit).await,
-        None => {
-            let (branch, newest) = place(session, &session.snapshot().await?);
-            log_batch(session, &branch, newest, limit).await
-        }
-    }
+    let newest = match branch {
+        Some(branch) => session.repository().head(&RefName::new(branch)?).await?,
+        None => session.snapshot().await?,
+    };
+    log_batch(session, &newest, limit).await
 }
 
 async fn reflog(

@@ -16,9 +16,7 @@ use udr_core::{Error, Result};
 
 use super::super::Scope;
 use super::super::provider::refuse_ddl;
-use super::table_history::{
-    history_batch, history_schema, place, snapshots_batch, snapshots_schema,
-};
+use super::table_history::{history_batch, history_schema, snapshots_batch, snapshots_schema};
 use super::{
     SystemTable, TableMetadata, branches_batch, files, log_batch, log_schema, refs_schema,
     tags_batch,
@@ -156,8 +154,7 @@ impl MetadataTable {
             }
             What::System(SystemTable::Tags) => tags_batch(pin.moment(session)).await,
             What::System(SystemTable::Log) => {
-                let (branch, newest) = place(session, &state().await?.snapshot);
-                log_batch(session, &branch, newest, limit).await
+                log_batch(session, &state().await?.snapshot, limit).await
             }
             What::Table { kind, path, id } => {
                 let snapshot = state().await?.snapshot;
