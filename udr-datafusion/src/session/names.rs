@@ -97,7 +97,7 @@ impl UdrSession {
     }
 
     /// Looks up the names again after a change. They only help: what was done is done.
-    pub(super) async fn names_changed(&self) {
+    pub(crate) async fn names_changed(&self) {
         self.forget_names();
         if let Err(error) = self.refresh_names().await {
             tracing::debug!(%error, "the names of the state could not be read");
