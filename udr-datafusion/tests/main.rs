@@ -11,6 +11,7 @@ mod fixture;
 mod host;
 mod insert;
 mod names;
+mod outcomes;
 mod pinning;
 mod pruning;
 mod queries;

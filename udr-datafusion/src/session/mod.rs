@@ -129,7 +129,8 @@ impl UdrSession {
             state.branch = branch;
             state.as_of = None;
         }
-        self.refresh_names().await
+        self.names_changed().await;
+        Ok(())
     }
 
     /// The revision that every statement reads, if the session is pinned to one.
@@ -162,7 +163,8 @@ impl UdrSession {
             refuse_open(&state, "the session cannot be pinned inside a transaction")?;
             state.as_of = pin;
         }
-        self.refresh_names().await
+        self.names_changed().await;
+        Ok(())
     }
 
     /// What the next statement reads: the open transaction with its own writes, the state that the

@@ -220,11 +220,8 @@ impl Own {
             Self::Command(command) => run_command(state, session, command)
                 .await
                 .map_err(to_datafusion),
-            Self::Ddl(ddl) => {
-                let batch = Box::pin(ddl.run(state, session)).await?;
-                session.refresh_names().await.map_err(to_datafusion)?;
-                Ok(batch)
-            }
+            Self::Ddl(ddl) => Box::pin(ddl.run(state, session)).await,
+            Self::Columns(columns) => Box::pin(columns.run(state, session)).await,
         }
     }
 }

@@ -188,7 +188,7 @@ async fn merge(
         }
     };
     if session.branch().folded() == target.folded() {
-        session.refresh_names().await?;
+        session.names_changed().await;
     }
     let commits = u64::try_from(commits).unwrap_or(u64::MAX);
     batch(
