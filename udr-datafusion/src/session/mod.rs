@@ -70,6 +70,8 @@ struct State {
     transaction: Slot,
     /// Counts the changes that were made in transactions.
     changes: u64,
+    /// How many there were when changes were last undone.
+    undone: u64,
 }
 
 impl UdrSession {
@@ -88,6 +90,7 @@ impl UdrSession {
                 as_of: None,
                 transaction: Slot::Idle,
                 changes: 0,
+                undone: 0,
             }),
             names: Mutex::new(Names::default()),
         }

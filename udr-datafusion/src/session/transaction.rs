@@ -32,12 +32,14 @@ pub(crate) enum Rows {
 
 /// Where a statement that was planned on a state writes to.
 pub(crate) enum WriteTarget {
-    /// The session's open transaction, if it is the one that was planned in; and if it has not
-    /// changed since, where that matters.
+    /// The session's open transaction, if it is the one that was planned in; and if what the
+    /// statement has seen is still there.
     Open {
         id: TransactionId,
         epoch: Epoch,
-        changes: Option<u64>,
+        /// How many changes the statement has seen.
+        changes: u64,
+        rows: Rows,
     },
     /// A transaction of its own, which commits when the statement is done.
     Own(Box<Transaction>),
@@ -179,6 +181,7 @@ impl UdrSession {
     }
 
     /// Makes a change: in the open transaction, which is as before if the change fails, or in a
+            state.undone = state.changes;
     /// transaction of its own that commits at once.
     ///
     /// # Errors
@@ -225,7 +228,8 @@ impl UdrSession {
             return Ok(WriteTarget::Open {
                 id,
                 epoch: transaction.epoch(),
-                changes: (rows == Rows::Replace).then_some(pinned.changes),
+                changes: pinned.changes,
+                rows,
             });
         }
         let branch = pinned
@@ -252,7 +256,9 @@ impl UdrSession {
         change: impl AsyncFnOnce(&mut Transaction) -> Result<T>,
     ) -> Result<T> {
         let (planned, own) = match target {
-            WriteTarget::Open { id, changes, .. } => (Planned::In { id, changes }, None),
+            WriteTarget::Open {
+                id, changes, rows, ..
+            } => (Planned::In { id, changes, rows }, None),
             WriteTarget::Own(transaction) => (Planned::Outside, Some(transaction)),
         };
         let taken = self.take(planned)?;
@@ -303,7 +309,13 @@ impl UdrSession {
             Planned::In { id: expected, .. } if id != Some(expected) => {
                 return Err(other_transaction());
             }
-            Planned::In { changes, .. } if changes.is_none_or(|seen| seen == state.changes) => {}
+            // Rows that are only added may come after others, but not from some that were undone.
+            Planned::In {
+                changes,
+                rows: Rows::Add,
+                ..
+            } if changes >= state.undone => {}
+            Planned::In { changes, .. } if changes == state.changes => {}
             Planned::In { .. } => {
                 return Err(Error::conflict(
                     "another statement of this session changed the transaction meanwhile",
@@ -342,10 +354,11 @@ enum Planned {
     Now,
     /// Outside of a transaction.
     Outside,
-    /// In this transaction; after so many changes, where that matters.
+    /// In this transaction, after so many changes.
     In {
         id: TransactionId,
-        changes: Option<u64>,
+        changes: u64,
+        rows: Rows,
     },
 }
 
