@@ -7,7 +7,7 @@
 use udr_core::id::{Epoch, TransactionId};
 use udr_core::refs::Revision;
 use udr_core::txn::{CommitOutcome, Committed, Transaction};
-use udr_core::{Error, Result};
+use udr_core::{Error, ErrorKind, Result};
 
 use super::slot::{Open, Slot, busy, no_transaction, read_only};
 use super::{Pinned, State, UdrSession};
@@ -101,21 +101,24 @@ impl UdrSession {
     ///
     /// `Invalid` if none is open. `Conflict` if somebody else published something that cannot be
     /// reconciled with it; the transaction is given up then, and the message has the conflicts.
-    /// `Indeterminate` if it is unknown whether it was published.
+    /// `Unavailable` if the store failed and nothing was published: the transaction stays open.
+    /// `Indeterminate` if it is unknown whether it was published; the transaction is over.
     ///
     /// # Cancel safety
     ///
     /// Dropped halfway, the transaction is over and may or may not have been published.
     pub async fn commit(&self, message: Option<String>) -> Result<Option<Committed>> {
-        let open = {
+        let (mut ending, open) = {
             let mut state = self.state.lock();
-            match std::mem::replace(&mut state.transaction, Slot::Idle) {
-                Slot::Idle => return Err(no_transaction()),
-                Slot::Busy(status) => {
-                    state.transaction = Slot::Busy(status);
+            let Some(status) = state.transaction.status() else {
+                return Err(no_transaction());
+            };
+            match std::mem::replace(&mut state.transaction, Slot::Busy(status)) {
+                Slot::Open(open) => (Ending::of(self), open),
+                other => {
+                    state.transaction = other;
                     return Err(busy());
                 }
-                Slot::Open(open) => open,
             }
         };
         let Open::Writing(mut transaction) = open else {
@@ -124,7 +127,19 @@ impl UdrSession {
         if let Some(message) = message {
             transaction.set_message(message);
         }
-        let committed = published(transaction.commit().await?);
+        let outcome = transaction.clone().commit().await;
+        if let Err(error) = &outcome
+            && error.kind() == ErrorKind::Unavailable
+        {
+            ending.open_again = Some(transaction);
+        }
+        drop(ending);
+        let committed = published(outcome.map_err(|error| match error.kind() {
+            ErrorKind::Unavailable => error.with_hint(
+                "nothing was published and the transaction is open: COMMIT again, or ROLLBACK",
+            ),
+            _ => error,
+        })?);
         self.names_changed().await;
         committed
     }
@@ -166,6 +181,7 @@ impl UdrSession {
             let mut state = self.state.lock();
             state.transaction.writing()?.rollback_to(name)?;
             state.changes += 1;
+            state.undone = state.changes;
         }
         self.forget_names();
         Ok(())
@@ -181,7 +197,6 @@ impl UdrSession {
     }
 
     /// Makes a change: in the open transaction, which is as before if the change fails, or in a
-            state.undone = state.changes;
     /// transaction of its own that commits at once.
     ///
     /// # Errors
@@ -344,6 +359,31 @@ impl UdrSession {
                 Err(busy())
             }
         }
+    }
+}
+
+/// A transaction that is being committed: when this is dropped there is none any more, unless it is
+/// to be open again.
+struct Ending<'a> {
+    session: &'a UdrSession,
+    open_again: Option<Box<Transaction>>,
+}
+
+impl<'a> Ending<'a> {
+    fn of(session: &'a UdrSession) -> Self {
+        Self {
+            session,
+            open_again: None,
+        }
+    }
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.session.state.lock().transaction = match self.open_again.take() {
+            Some(transaction) => Slot::Open(Open::Writing(transaction)),
+            None => Slot::Idle,
+        };
     }
 }
 
