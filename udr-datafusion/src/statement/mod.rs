@@ -26,11 +26,13 @@ use datafusion::execution::context::{SessionContext, SessionState};
 use datafusion::sql::parser::Statement as SqlStatement;
 use udr_core::Error;
 use udr_core::name::RefName;
+use udr_core::refs::Revision;
 use udr_core::txn::Transaction;
+use udr_core::{Error, ErrorKind};
 
 use crate::error::{into_udr, to_datafusion, udr_error};
 use crate::session::UdrSession;
-use crate::sql::ast::{Command, RefKind, Statement};
+use crate::sql::ast::{Command, RefKind, StateName, Statement};
 use crate::sql::parser::{ParseOptions, parse};
 use crate::sql::stack::Depth;
 use crate::sql::version::Claim;
@@ -158,7 +160,7 @@ async fn check_claim(session: &UdrSession, claim: &Claim) -> udr_core::Result<()
             .with("name", &name)
             .with_hint("name the tag's commit by its id, which SHOW TAGS has")),
         (RefKind::Tag, Err(error)) => {
-            if error.kind() != udr_core::ErrorKind::NotFound {
+            if error.kind() != ErrorKind::NotFound {
                 return Err(error);
             }
             refs::tag(session, &name).await.map(|_| ())
@@ -173,6 +175,15 @@ async fn see_namespaces(
     statement: &SqlStatement,
 ) -> Result<()> {
     let options = &state.config_options().catalog;
+/// The revision that a statement names; what it says of branches and tags is so.
+async fn revision(session: &UdrSession, state: &StateName) -> udr_core::Result<Revision> {
+    if let Some(kind) = state.kind {
+        let name = state.revision.clone();
+        check_claim(session, &Claim { kind, name }).await?;
+    }
+    state.revision.parse()
+}
+
     let known = session.namespaces();
     let unknown = |reference: &TableReference| {
         let schema = reference.schema().unwrap_or(&options.default_schema);

@@ -7,8 +7,9 @@ use udr_core::snapshot::Snapshot;
 use udr_core::{Error, ErrorKind, FastForward, MergeMode, RefHead, Result};
 
 use super::result::{batch, done, maybe_commit, merge_schema, one_count, one_text, ref_schema};
+use super::revision;
 use crate::session::UdrSession;
-use crate::sql::ast::{Command, Effect, Existing, Missing, RefKind};
+use crate::sql::ast::{Command, Effect, Existing, Missing, RefKind, StateName};
 
 pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<RecordBatch> {
     match command {
@@ -17,7 +18,7 @@ pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<Recor
             name,
             from,
             existing,
-        } => create(session, *kind, name, from.as_deref(), *existing).await,
+        } => create(session, *kind, name, from.as_ref(), *existing).await,
         Command::DropRef {
             kind,
             name,
@@ -58,13 +59,17 @@ async fn create(
     session: &UdrSession,
     kind: RefKind,
     name: &str,
-    from: Option<&str>,
+    from: Option<&StateName>,
     existing: Existing,
 ) -> Result<RecordBatch> {
     let name = RefName::new(name)?;
     refuse_in_transaction(session)?;
     let from = match from {
-        Some(revision) => session.snapshot_at(&revision.parse()?).await?,
+        Some(state) => {
+            session
+                .snapshot_at(&revision(session, state).await?)
+                .await?
+        }
         None => session.snapshot().await?,
     };
     let repository = session.repository();

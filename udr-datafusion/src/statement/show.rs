@@ -18,7 +18,7 @@ use super::result::{
 use super::{revision, target};
 use crate::catalog::system::{branches_batch, history_batch, log_batch, tags_batch, times};
 use crate::session::UdrSession;
-use crate::sql::ast::{Command, RefKind};
+use crate::sql::ast::{Command, RefKind, StateName};
 
 pub(super) async fn run(
     state: &SessionState,
@@ -34,7 +34,7 @@ pub(super) async fn run(
         Command::ShowReflog { branch, limit } => reflog(session, branch.as_deref(), *limit).await,
         Command::ShowStatus => status(session).await,
         Command::ShowTables { namespace, as_of } => {
-            tables(session, namespace.as_deref(), as_of.as_deref()).await
+            tables(session, namespace.as_deref(), as_of.as_ref()).await
         }
         Command::DescribeHistory { table, limit } => history(state, session, table, *limit).await,
         _ => Err(Error::internal("not a statement that shows something")),
@@ -120,10 +120,14 @@ async fn status(session: &UdrSession) -> Result<RecordBatch> {
 async fn tables(
     session: &UdrSession,
     namespace: Option<&str>,
-    as_of: Option<&str>,
+    as_of: Option<&StateName>,
 ) -> Result<RecordBatch> {
     let snapshot = match as_of {
-        Some(revision) => session.snapshot_at(&revision.parse()?).await?,
+        Some(state) => {
+            session
+                .snapshot_at(&revision(session, state).await?)
+                .await?
+        }
         None => session.snapshot().await?,
     };
     let namespaces = match namespace {
