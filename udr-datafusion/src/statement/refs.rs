@@ -46,13 +46,12 @@ fn word(kind: RefKind) -> &'static str {
 
 /// The effect is published at once and cannot be rolled back.
 fn refuse_in_transaction(session: &UdrSession) -> Result<()> {
-    match session.status().transaction {
-        Some(transaction) if !transaction.read_only => Err(Error::invalid(
-            "branches and tags are not part of a transaction",
-        )
-        .with_hint("COMMIT or ROLLBACK first")),
-        _ => Ok(()),
-    }
+    let why = match session.status().transaction {
+        None => return Ok(()),
+        Some(transaction) if transaction.read_only => "the transaction is read only",
+        Some(_) => "branches and tags are not part of a transaction",
+    };
+    Err(Error::invalid(why).with_hint("COMMIT or ROLLBACK first"))
 }
 
 async fn create(
