@@ -5,6 +5,7 @@
 //! once; queries and INSERT are DataFusion's and happen when the frame is collected. Called by
 //! users, and by `functions` for those who have only plain SQL.
 
+mod columns;
 mod create_table;
 mod ddl;
 mod refs;
@@ -24,7 +25,6 @@ use datafusion::dataframe::DataFrame;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::{SessionContext, SessionState};
 use datafusion::sql::parser::Statement as SqlStatement;
-use udr_core::Error;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
 use udr_core::txn::Transaction;
@@ -38,6 +38,7 @@ use crate::sql::stack::Depth;
 use crate::sql::version::Claim;
 use crate::sql::{constant, version};
 
+use self::columns::ShowColumns;
 use self::ddl::Ddl;
 use self::target::Place;
 
@@ -100,6 +101,7 @@ enum Prepared {
 pub(crate) enum Own {
     Command(Command),
     Ddl(Ddl),
+    Columns(ShowColumns),
 }
 
 /// What of a context's settings the parser obeys.
@@ -124,6 +126,11 @@ async fn prepare(
         && ddl.place(state, session)? == Place::Repository
     {
         return Ok(Prepared::Own(Own::Ddl(ddl)));
+    }
+    if let Some(columns) = ShowColumns::of(&statement)
+        && columns.is_ours(state, session)?
+    {
+        return Ok(Prepared::Own(Own::Columns(columns)));
     }
     if let SqlStatement::CreateExternalTable(table) = &statement
         && target::place(state, session, &table.name)? == Place::Repository
@@ -168,13 +175,6 @@ async fn check_claim(session: &UdrSession, claim: &Claim) -> udr_core::Result<()
     }
 }
 
-/// DataFusion asks for schemas synchronously, so the session must have seen those that others made.
-async fn see_namespaces(
-    state: &SessionState,
-    session: &UdrSession,
-    statement: &SqlStatement,
-) -> Result<()> {
-    let options = &state.config_options().catalog;
 /// The revision that a statement names; what it says of branches and tags is so.
 async fn revision(session: &UdrSession, state: &StateName) -> udr_core::Result<Revision> {
     if let Some(kind) = state.kind {
@@ -184,6 +184,13 @@ async fn revision(session: &UdrSession, state: &StateName) -> udr_core::Result<R
     state.revision.parse()
 }
 
+/// DataFusion asks for schemas synchronously, so the session must have seen those that others made.
+async fn see_namespaces(
+    state: &SessionState,
+    session: &UdrSession,
+    statement: &SqlStatement,
+) -> Result<()> {
+    let options = &state.config_options().catalog;
     let known = session.namespaces();
     let unknown = |reference: &TableReference| {
         let schema = reference.schema().unwrap_or(&options.default_schema);
@@ -205,7 +212,9 @@ impl Own {
     pub(crate) fn of(statement: &Statement) -> Option<Self> {
         match statement {
             Statement::Command(command) => Some(Self::Command(command.clone())),
-            Statement::Sql(statement) => Ddl::of(statement).map(Self::Ddl),
+            Statement::Sql(statement) => Ddl::of(statement)
+                .map(Self::Ddl)
+                .or_else(|| ShowColumns::of(statement).map(Self::Columns)),
         }
     }
 
@@ -214,6 +223,7 @@ impl Own {
         match self {
             Self::Command(command) => result::command_schema(command),
             Self::Ddl(ddl) => ddl.schema(),
+            Self::Columns(_) => result::columns_schema(),
         }
     }
 
