@@ -69,7 +69,7 @@ impl UdrSchema {
             Err(error) => return Err(error),
         };
         if scope.source.is_tip()
-            && let Err(error) = self.session.see(&pinned.snapshot).await
+            && let Err(error) = self.session.see(&pinned).await
         {
             tracing::debug!(%error, "the names of the state could not be read");
         }

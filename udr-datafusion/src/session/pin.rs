@@ -6,7 +6,7 @@
 //! `main~1` or `HEAD`, are found from the same heads of branches.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -27,7 +27,7 @@ pub(crate) struct Pinned {
 
 impl Pinned {
     /// A state that has nothing to do with an open transaction.
-    pub(super) fn published(snapshot: Snapshot) -> Self {
+    pub(crate) fn published(snapshot: Snapshot) -> Self {
         Self {
             snapshot,
             transaction: None,
