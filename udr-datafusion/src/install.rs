@@ -117,7 +117,7 @@ pub async fn install(ctx: &SessionContext, options: InstallOptions) -> Result<Ar
         }
         state.add_analyzer_rule(Arc::new(UdrAnalyzerRule::new(Arc::clone(&session))));
         state
-            .register_relation_planner(Arc::new(VersionClauses))
+            .register_relation_planner(Arc::new(VersionClauses::new(Arc::clone(&session))))
             .map_err(into_udr)?;
         session
     };
