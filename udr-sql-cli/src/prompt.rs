@@ -11,7 +11,7 @@ use udr_core::error::printable;
 use crate::editor::{Editor, Line};
 use crate::exit::{Exit, Failure, Stop};
 use crate::run::Runner;
-use crate::script::{Item, Script, Step};
+use crate::script::{Item, Script, Step, lines};
 use crate::session::State;
 use crate::tag::tag;
 
@@ -60,7 +60,7 @@ pub(crate) fn prompt(runtime: &Runtime, runner: &mut Runner) -> Result<Exit, Fai
             Line::Text(line) => {
                 text.push_str(&line);
                 text.push('\n');
-                let items = push(&mut script, &line);
+                let (items, failure) = push(&mut script, &line);
                 if script.is_empty() {
                     editor.remember(&text);
                     text.clear();
@@ -75,11 +75,14 @@ pub(crate) fn prompt(runtime: &Runtime, runner: &mut Runner) -> Result<Exit, Fai
     }
 }
 
-/// Gives a typed or pasted text to the script, line by line.
-fn push(script: &mut Script, text: &str) -> Result<Vec<Item>, Stop> {
+/// Gives a typed or pasted text to the script, line by line, up to what cannot be cut.
+fn push(script: &mut Script, text: &str) -> (Vec<Item>, Option<Failure>) {
     let mut items = Vec::new();
-    for line in text.lines() {
-        items.extend(script.push(line)?);
+    for line in lines(text) {
+        match script.push(line) {
+            Ok(complete) => items.extend(complete),
+            Err(uncut) => return (items, Some(uncut.failure)),
+        }
     }
     Ok(items)
 }
@@ -161,3 +164,12 @@ mod tests {
         assert_eq!(interrupted(&item("SELECT 1")), "interrupted");
     }
 }
+    #[test]
+    fn a_pasted_text_is_run_up_to_what_cannot_be_cut() {
+        let mut script = Script::default();
+        let (items, failure) = push(&mut script, "SELECT 1;\nSELECT U&'\\zzzz';\nSELECT 2;");
+        assert_eq!(items.len(), 1);
+        assert!(failure.is_some());
+        assert!(script.is_empty());
+    }
+

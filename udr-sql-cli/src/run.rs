@@ -23,8 +23,8 @@ use crate::exit::{Exit, Failure, Stop, output_stop};
 use crate::interrupt::Interrupts;
 use crate::output::Format;
 use crate::progress::Progress;
-use crate::screen::Screen;
-use crate::script::{Item, Script, Step, line};
+use crate::screen::{Pager, Screen};
+use crate::script::{Item, Script, Step, Uncut, line, lines};
 use crate::session::Session;
 
 /// Lines read ahead of what is run.
@@ -85,11 +85,10 @@ impl Runner {
                 let one_line = !text.trim().contains('\n');
                 let place = |n| if one_line { None } else { Some(line(n)) };
                 let mut script = Script::default();
-                for line in text.lines() {
-                    let items = script.push(line)?;
-                    self.items(items, &place).await?;
+                for line in lines(text) {
+                    self.items(script.push(line), &place).await?;
                 }
-                self.items(script.finish()?, &place).await
+                self.items(script.finish(), &place).await
             }
             Source::File(path) => {
                 let file = File::open(path).map_err(|error| {
@@ -138,32 +137,32 @@ impl Runner {
                 next = lines.recv() => next,
             };
             match next {
-                Some(Ok(line)) => {
-                    let items = script.push(&line)?;
-                    self.items(items, &place).await?;
-                }
+                Some(Ok(line)) => self.items(script.push(&line), &place).await?,
                 Some(Err(error)) => {
                     return Err(Stop::from(Failure::usage(format!(
                         "cannot read {name}: {error}"
                     ))));
                 }
-                None => return self.items(script.finish()?, &place).await,
+                None => return self.items(script.finish(), &place).await,
             }
         }
     }
 
     async fn items(
         &mut self,
-        items: Vec<Item>,
+        items: Result<Vec<Item>, Uncut>,
         place: &impl Fn(usize) -> Option<String>,
     ) -> Result<(), Stop> {
-        for item in items {
-            self.step(&item.step)
-                .await
-                .map_err(|stop| match place(item.line) {
-                    Some(place) => stop.at(|| place),
-                    None => stop,
-                })?;
+        let placed = |stop: Stop, line| match place(line) {
+            Some(place) => stop.at(|| place),
+            None => stop,
+        };
+        for item in items.map_err(|uncut| placed(Stop::from(uncut.failure), uncut.line))? {
+            match self.step(&item.step).await {
+                // That nobody reads results ends a result; the rest has effects to come.
+                Ok(()) | Err(Stop::OutputClosed) => {}
+                Err(stop) => return Err(placed(stop, item.line)),
+            }
         }
         Ok(())
     }
@@ -328,8 +327,9 @@ fn read_lines(mut reader: impl BufRead + Send + 'static) -> mpsc::Receiver<io::R
             let sent = match reader.read_line(&mut line) {
                 Ok(0) => return,
                 Ok(_) => {
-                    let end = line.trim_end_matches(['\n', '\r']).len();
-                    line.truncate(end);
+                    if line.ends_with('\n') {
+                        line.pop();
+                    }
                     sender.blocking_send(Ok(line))
                 }
                 Err(error) => {
