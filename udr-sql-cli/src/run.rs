@@ -8,6 +8,8 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNode as _;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt as _;
 use indicatif::HumanCount;
@@ -211,6 +213,13 @@ impl Runner {
         let schema = plan.schema();
         progress.follow(&plan);
         let mut stream = execute_stream(plan, context)?;
+        let limit = self.rows_shown_max();
+        // One row more tells that there are more; to count them all, all would have to be read.
+        let cut = limit.filter(|_| is_query(sql, frame.logical_plan()));
+        let frame = match cut {
+            Some(limit) => frame.limit(0, Some(limit.saturating_add(1)))?,
+            None => frame,
+        };
         if let Some(mut confirmation) = Confirmation::of(sql, &schema) {
             while let Some(batch) = progress.during(stream.next()).await {
                 confirmation.add(&batch?)?;
@@ -219,7 +228,6 @@ impl Runner {
             self.confirm(confirmation, &progress);
             return Ok(());
         }
-        let limit = self.rows_shown_max();
         let mut rows = self.settings.format.rows(&schema, self.screen());
         let (mut total, mut shown) = (0, 0);
         while let Some(batch) = progress.during(stream.next()).await {
@@ -239,7 +247,18 @@ impl Runner {
         progress.hide();
         let screen = rows.finish()?;
         screen.close().map_err(|error| output_stop(&error))?;
-        self.summarize(total, shown, &progress);
+        let counted = if cut.is_some() && shown < total {
+            format!("more than {}", rows_text(shown as u64))
+        } else {
+            rows_text(total as u64)
+        };
+        if shown < total {
+            self.console.notice(&format!(
+                "{} of {counted} are shown; \\rows sets how many",
+                HumanCount(shown as u64)
+            ));
+        }
+        self.summarize(&counted, &progress);
         Ok(())
     }
 
@@ -266,21 +285,12 @@ impl Runner {
         self.console.notice(&text);
     }
 
-    fn summarize(&self, total: usize, shown: usize, progress: &Progress) {
-        if shown < total {
-            self.console.notice(&format!(
-                "{} of {} are shown; \\rows sets how many",
-                HumanCount(shown as u64),
-                rows_text(total as u64)
-            ));
-        }
+    fn summarize(&self, counted: &str, progress: &Progress) {
         if self.settings.timing {
             let seconds = progress.elapsed().as_secs_f64();
-            self.console
-                .notice(&format!("({}, {seconds:.3} s)", rows_text(total as u64)));
+            self.console.notice(&format!("({counted}, {seconds:.3} s)"));
         } else if self.settings.interactive {
-            self.console
-                .notice(&format!("({})", rows_text(total as u64)));
+            self.console.notice(&format!("({counted})"));
         }
     }
 
@@ -311,6 +321,27 @@ pub(crate) fn ending(console: &Console, stop: &Stop) -> Exit {
             console.failure(failure);
             failure.exit
         }
+/// Whether a statement only reads, so that it need not be run to its end.
+fn is_query(sql: &str, plan: &LogicalPlan) -> bool {
+    let returning = sql
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .any(|word| word.eq_ignore_ascii_case("RETURNING"));
+    let acts = plan.exists(|node| {
+        Ok(matches!(
+            node,
+            LogicalPlan::Dml(_)
+                | LogicalPlan::Ddl(_)
+                | LogicalPlan::Copy(_)
+                | LogicalPlan::Statement(_)
+                | LogicalPlan::Explain(_)
+                | LogicalPlan::Analyze(_)
+                | LogicalPlan::DescribeTable(_)
+                | LogicalPlan::Extension(_)
+        ))
+    });
+    !returning && matches!(acts, Ok(false))
+}
+
         Stop::Interrupted => {
             console.notice("interrupted");
             Exit::Interrupted
