@@ -294,23 +294,26 @@ impl Runner {
         }
     }
 
-    /// Rolls back what was left open, and says so.
+    /// Rolls back what was left open, says so, and whether changes were lost.
     ///
     /// # Errors
     ///
     /// What the rollback says.
-    pub(crate) async fn close(&self) -> Result<(), Failure> {
+    pub(crate) async fn close(&self) -> Result<bool, Failure> {
         let state = self.session.state();
         if !state.transaction {
-            return Ok(());
+            return Ok(false);
         }
         self.session.rollback().await?;
-        self.console.notice(if state.changed {
-            "notice: the open transaction was rolled back; its changes are gone (COMMIT keeps them)"
+        if state.changed {
+            self.console.tell(
+                "notice: the open transaction was rolled back; its changes are gone (COMMIT keeps them)",
+            );
         } else {
-            "notice: the open transaction was rolled back; it had no changes"
-        });
-        Ok(())
+            self.console
+                .notice("notice: the open transaction was rolled back; it had no changes");
+        }
+        Ok(state.changed)
     }
 }
 
