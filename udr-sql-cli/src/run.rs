@@ -54,6 +54,7 @@ pub(crate) struct Runner {
     pub(crate) environment: Environment,
     pub(crate) settings: Settings,
     pub(crate) interrupts: Interrupts,
+    pager: Option<Pager>,
     nesting: usize,
 }
 
@@ -66,12 +67,16 @@ impl Runner {
         settings: Settings,
         interrupts: Interrupts,
     ) -> Self {
+        let pager = (settings.interactive && environment.stdout_terminal)
+            .then(|| Pager::of(&environment, &interrupts))
+            .flatten();
         Self {
             session,
             console,
             environment,
             settings,
             interrupts,
+            pager,
             nesting: 0,
         }
     }
@@ -208,11 +213,6 @@ impl Runner {
                     ..Failure::from(error)
                 }
             })?;
-        let context = Arc::new(frame.task_ctx());
-        let plan = progress.during(frame.create_physical_plan()).await?;
-        let schema = plan.schema();
-        progress.follow(&plan);
-        let mut stream = execute_stream(plan, context)?;
         let limit = self.rows_shown_max();
         // One row more tells that there are more; to count them all, all would have to be read.
         let cut = limit.filter(|_| is_query(sql, frame.logical_plan()));
@@ -220,6 +220,11 @@ impl Runner {
             Some(limit) => frame.limit(0, Some(limit.saturating_add(1)))?,
             None => frame,
         };
+        let context = Arc::new(frame.task_ctx());
+        let plan = progress.during(frame.create_physical_plan()).await?;
+        let schema = plan.schema();
+        progress.follow(&plan);
+        let mut stream = execute_stream(plan, context)?;
         if let Some(mut confirmation) = Confirmation::of(sql, &schema) {
             while let Some(batch) = progress.during(stream.next()).await {
                 confirmation.add(&batch?)?;
@@ -263,10 +268,9 @@ impl Runner {
     }
 
     fn screen(&self) -> Screen {
-        if self.settings.interactive && self.environment.stdout_terminal {
-            Screen::paged(&self.environment)
-        } else {
-            Screen::plain()
+        match &self.pager {
+            Some(pager) => Screen::paged(pager),
+            None => Screen::plain(),
         }
     }
 
@@ -317,13 +321,6 @@ impl Runner {
     }
 }
 
-/// What is said and how the program ends, for a reason to stop.
-pub(crate) fn ending(console: &Console, stop: &Stop) -> Exit {
-    match stop {
-        Stop::Failed(failure) => {
-            console.failure(failure);
-            failure.exit
-        }
 /// Whether a statement only reads, so that it need not be run to its end.
 fn is_query(sql: &str, plan: &LogicalPlan) -> bool {
     let returning = sql
@@ -345,6 +342,13 @@ fn is_query(sql: &str, plan: &LogicalPlan) -> bool {
     !returning && matches!(acts, Ok(false))
 }
 
+/// What is said and how the program ends, for a reason to stop.
+pub(crate) fn ending(console: &Console, stop: &Stop) -> Exit {
+    match stop {
+        Stop::Failed(failure) => {
+            console.failure(failure);
+            failure.exit
+        }
         Stop::Interrupted => {
             console.notice("interrupted");
             Exit::Interrupted
