@@ -154,8 +154,8 @@ fn merge() -> impl Strategy<Value = Statement> {
 fn statement() -> impl Strategy<Value = Statement> {
     prop_oneof![
         4 => values().prop_map(|v| Statement::same(format!("INSERT INTO t VALUES {v}"))),
-        1 => condition().prop_map(|c| Statement::same(
-            format!("INSERT INTO t SELECT t.id + 1, t.k, t.v FROM t WHERE {c}")
+        1 => (0i64..5, 2i64..6).prop_map(|(r, m)| Statement::same(
+            format!("INSERT INTO t SELECT t.id + 1, t.k, t.v FROM t WHERE t.id % {m} = {r}")
         )),
         4 => condition().prop_map(|c| Statement::same(format!("DELETE FROM t WHERE {c}"))),
         5 => (condition(), expression()).prop_map(|(c, e)| Statement::same(
