@@ -78,6 +78,7 @@ fn main() -> ExitCode {
     exit.into()
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each command")]
 fn act(
     runtime: &Runtime,
     args: &Args,
@@ -150,8 +151,12 @@ fn act(
     } else {
         runtime.block_on(script(&mut runner, &args.sources))
     };
-    runtime.block_on(runner.close())?;
-    Ok(exit)
+    let lost = runtime.block_on(runner.close())?;
+    // Somebody at the prompt has chosen to leave; a script that forgot COMMIT has not done its work.
+    Ok(match exit {
+        Exit::Done if lost && !interactive => Exit::Failed,
+        exit => exit,
+    })
 }
 
 async fn unless_interrupted<T>(
