@@ -79,8 +79,7 @@ impl Scan<'_> {
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(DataFileReaderFactory::new(
                 self.table,
-                self.session.repository().store().clone(),
-                Arc::clone(self.session.footers()),
+                self.session,
             )));
         let config = FileScanConfigBuilder::new(self.session.store_url().clone(), Arc::new(source))
             .with_file_groups(groups)

@@ -50,6 +50,10 @@ async fn deleted_rows_come_back_as_they_were() {
         f.udr("DELETE FROM r WHERE false RETURNING id").await,
         [""; 0]
     );
+    let constant = "UPDATE r SET n = n + 0 RETURNING 'one'";
+    assert_eq!(f.udr(constant).await, ["one"], "no column is asked for");
+    let counted = "UPDATE r SET n = n + 0 RETURNING count(*)";
+    assert_eq!(f.udr(counted).await, ["1"]);
     assert_eq!(f.udr("DELETE FROM r RETURNING id").await, ["3"]);
     assert_eq!(f.udr("SELECT count(*) FROM r").await, ["0"]);
     f.check().await;

@@ -10,7 +10,7 @@ use udr_core::Error;
 use udr_core::txn::RowOperation;
 
 use super::widen::widen;
-use super::{PLACE, Target, volatile};
+use super::{PLACE, Target, unknown, volatile};
 use crate::error::to_datafusion;
 use crate::exec::Action;
 use crate::table::{ACTION, UdrTable, place_names, sink_schema};
@@ -35,6 +35,7 @@ pub(crate) fn replace_rows(
     };
     let target = Target { dml: old, table };
     volatile::refuse(&old.input, "REPLACE WHERE")?;
+    unknown::refuse(&old.input, "REPLACE WHERE")?;
     let sink = sink_schema(RowOperation::Merge, &target.schema());
     let sink = DFSchema::try_from(sink)?;
     let inserted = inserted(new, &sink, action)?;
