@@ -206,8 +206,11 @@ async fn a_key_of_the_table_tells_a_conflict() {
 #[tokio::test]
 async fn of_several_keys_one_must_be_named() {
     let f = Fixture::new().await;
-    f.udr("CREATE TABLE k (id BIGINT PRIMARY KEY, mail VARCHAR UNIQUE)").await;
-    let inserted = f.udr("INSERT INTO k VALUES (1, 'a') RETURNING mail, id").await;
+    f.udr("CREATE TABLE k (id BIGINT PRIMARY KEY, mail VARCHAR UNIQUE)")
+        .await;
+    let inserted = f
+        .udr("INSERT INTO k VALUES (1, 'a') RETURNING mail, id")
+        .await;
     assert_eq!(inserted, ["a|1"]);
     f.udr("INSERT INTO k VALUES (2, 'b')").await;
     let (_, text) = f.udr_refused("REPLACE INTO k VALUES (1, 'c')").await;

@@ -8,25 +8,22 @@
 //! | `DO NOTHING` | the later actions, where its condition does not hold |
 //! | a column without its table in an action for unmatched rows | the column of the side that has a row |
 
-use std::ops::ControlFlow;
-
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::Result;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Merge, MergeAction, MergeClause, MergeClauseKind, MergeInsertExpr,
-    MergeInsertKind, MergeUpdateExpr, ObjectName, Parens, Query, Statement, TableFactor, Values,
-    VisitMut as _, VisitorMut,
+    Expr, Ident, Merge, MergeAction, MergeClause, MergeInsertExpr, MergeInsertKind,
+    MergeUpdateExpr, ObjectName, Parens, Query, Statement, Values,
 };
 use udr_core::Error;
 
-use super::assignment::{self, is_default, parts};
-use super::build::{self, column, is_not_true, quoted};
+use super::assignment::{self, is_default};
+use super::build::{self, is_not_true, quoted};
 use super::mark;
-use super::returning::has_subquery;
+use super::sides::{Both, Sides};
 use super::target::{Named, Target};
 use super::{Form, SourceColumn};
 use crate::sql::external;
-use crate::sql::scope::folded;
+
 /// The query whose columns [`merge`] has to know.
 pub(super) fn source(merge: &Merge) -> Query {
     build::select(

@@ -36,6 +36,7 @@ impl Sides {
         }
     }
 }
+
 /// The two tables of a MERGE.
 pub(super) struct Both<'a> {
     pub(super) source: Vec<SourceColumn>,
@@ -56,7 +57,11 @@ impl<'a> Both<'a> {
     }
 
     /// Gives the source a name if it has none, or one that DataFusion takes for the target's.
-    pub(super) fn name_source(&mut self, source: &mut TableFactor, found: &[SourceColumn]) -> Result<()> {
+    pub(super) fn name_source(
+        &mut self,
+        source: &mut TableFactor,
+        found: &[SourceColumn],
+    ) -> Result<()> {
         self.source = found.to_vec();
         if self.named.alias.is_none() && *source == self.named.factor() {
             return Err(external(
@@ -114,6 +119,7 @@ impl<'a> Both<'a> {
             )
         })
     }
+
     /// Says which table the columns of an expression are of; subqueries are left as they are.
     pub(super) fn resolve(&self, expr: &mut Expr, sides: Sides) -> Result<()> {
         let mut resolve = Resolve {
