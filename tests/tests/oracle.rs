@@ -1,7 +1,8 @@
-//! Random DML gives what SQLite gives: every row after every statement, in and out of transactions,
+//! Random DML gives what `SQLite` gives: every row after every statement, in and out of
+//! transactions,
 //! and again at every version once all is done.
 //!
-//! Statements are SQL that both understand, but for `MERGE` and `TRUNCATE`, which SQLite is told in
+//! Statements are SQL that both understand, but for `MERGE` and `TRUNCATE`, which `SQLite` is told in
 //! other words.
 
 use std::fmt::Write as _;
@@ -20,7 +21,7 @@ use crate::world::{check, create, open};
 /// A row of `t`: `id`, `k`, `v`.
 type Row = (Option<i64>, Option<i64>, Option<String>);
 
-/// One statement: what UDR is told, and what SQLite is told.
+/// One statement: what UDR is told, and what `SQLite` is told.
 #[derive(Debug, Clone)]
 struct Statement {
     udr: String,
