@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::project_schema;
@@ -74,7 +75,11 @@ impl Returned {
         let broken = || to_datafusion(Error::internal("changed rows came with other columns"));
         let end = first + self.table.fields().len();
         let columns = batch.columns().get(first..end).ok_or_else(broken)?;
-        let rows = RecordBatch::try_new(Arc::clone(&self.table), columns.to_vec())?;
+        // Columns may come in the types that they are stored in.
+        let columns = columns.iter().zip(self.table.fields());
+        let columns = columns.map(|(column, field)| cast(column, field.data_type()));
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let rows = RecordBatch::try_new(Arc::clone(&self.table), columns)?;
         let rows = match &self.projection {
             Some(columns) => rows.project(columns)?,
             None => rows,

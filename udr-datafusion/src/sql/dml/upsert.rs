@@ -57,9 +57,8 @@ pub(crate) struct Upsert {
 ///
 /// `Invalid` if there is no key to tell a conflict by; those of MERGE.
 #[expect(
-    clippy::too_many_lines,
     clippy::needless_pass_by_value,
-    reason = "one MERGE is put together from all that was parsed"
+    reason = "what was parsed is taken apart"
 )]
 pub(super) fn upsert(
     insert: Insert,
@@ -83,9 +82,7 @@ pub(super) fn upsert(
     };
     let mut clauses = Vec::new();
     // Where the key is all there is, the row is there already.
-    if let Some((values, selection)) =
-        matched.filter(|(values, _): &(Vec<_>, _)| !values.is_empty())
-    {
+    if let Some((values, selection)) = matched.filter(|(values, _)| !values.is_empty()) {
         clauses.push(update(values, selection));
     }
     let values = all.iter().map(|name| excluded(name)).collect();
