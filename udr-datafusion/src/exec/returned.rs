@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::project_schema;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
-use datafusion::error::Result as DataFusionResult;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::distribution_requirements::InputDistributionRequirements;
@@ -31,6 +32,10 @@ use crate::error::to_datafusion;
 #[derive(Debug)]
 pub(crate) struct Returned {
     /// The table's columns.
+    table: SchemaRef,
+    /// Which of them are kept; all if it is absent.
+    projection: Option<Vec<usize>>,
+    /// The columns that are kept.
     schema: SchemaRef,
     kept: Mutex<Kept>,
 }
@@ -42,12 +47,22 @@ struct Kept {
 }
 
 impl Returned {
-    /// Keeps nothing yet of a table with this schema.
-    pub(crate) fn new(schema: SchemaRef) -> Arc<Self> {
-        Arc::new(Self {
+    /// Keeps nothing yet of a table with this schema, and only the columns of `projection`.
+    ///
+    /// # Errors
+    ///
+    /// DataFusion's, if there are no such columns.
+    pub(crate) fn try_new(
+        table: SchemaRef,
+        projection: Option<Vec<usize>>,
+    ) -> DataFusionResult<Arc<Self>> {
+        let schema = project_schema(&table, projection.as_ref())?;
+        Ok(Arc::new(Self {
+            table,
+            projection,
             schema,
             kept: Mutex::default(),
-        })
+        }))
     }
 
     /// Keeps the rows of a batch whose columns from `first` on are the table's.
@@ -58,9 +73,17 @@ impl Returned {
         context: &TaskContext,
     ) -> DataFusionResult<()> {
         let broken = || to_datafusion(Error::internal("changed rows came with other columns"));
-        let end = first + self.schema.fields().len();
+        let end = first + self.table.fields().len();
         let columns = batch.columns().get(first..end).ok_or_else(broken)?;
-        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns.to_vec())?;
+        // Columns may come in the types that they are stored in.
+        let columns = columns.iter().zip(self.table.fields());
+        let columns = columns.map(|(column, field)| cast(column, field.data_type()));
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let rows = RecordBatch::try_new(Arc::clone(&self.table), columns)?;
+        let rows = match &self.projection {
+            Some(columns) => rows.project(columns)?,
+            None => rows,
+        };
         let reservation = MemoryConsumer::new("RETURNING").register(context.memory_pool());
         reservation.try_grow(rows.get_array_memory_size())?;
         let mut kept = self.kept.lock();
@@ -109,28 +132,18 @@ pub(crate) fn keeping(
 pub(crate) struct UdrReturningExec {
     change: Arc<dyn ExecutionPlan>,
     returned: Arc<Returned>,
-    projection: Option<Vec<usize>>,
     properties: Arc<PlanProperties>,
 }
 
 impl UdrReturningExec {
-    /// `change` keeps its rows in `returned`, of which the columns of `projection` are given.
-    ///
-    /// # Errors
-    ///
-    /// DataFusion's, if there are no such columns.
-    pub(crate) fn try_new(
-        change: Arc<dyn ExecutionPlan>,
-        returned: Arc<Returned>,
-        projection: Option<Vec<usize>>,
-    ) -> DataFusionResult<Self> {
-        let schema = project_schema(&returned.schema, projection.as_ref())?;
-        Ok(Self {
+    /// `change` keeps its rows in `returned`.
+    pub(crate) fn new(change: Arc<dyn ExecutionPlan>, returned: Arc<Returned>) -> Self {
+        let schema = Arc::clone(&returned.schema);
+        Self {
             change,
             returned,
-            projection,
             properties: properties(schema, 1),
-        })
+        }
     }
 }
 
@@ -190,8 +203,7 @@ impl ExecutionPlan for UdrReturningExec {
                 "a change that returns rows has one input",
             )));
         };
-        let (returned, projection) = (Arc::clone(&self.returned), self.projection.clone());
-        Ok(Arc::new(Self::try_new(change, returned, projection)?))
+        Ok(Arc::new(Self::new(change, Arc::clone(&self.returned))))
     }
 
     fn execute(
@@ -205,7 +217,7 @@ impl ExecutionPlan for UdrReturningExec {
             )));
         }
         let mut change = self.change.execute(0, context)?;
-        let (returned, projection) = (Arc::clone(&self.returned), self.projection.clone());
+        let returned = Arc::clone(&self.returned);
         let rows = async move {
             while let Some(count) = change.next().await {
                 count?;
@@ -217,12 +229,9 @@ impl ExecutionPlan for UdrReturningExec {
             } = returned.take();
             let rows = batches.into_iter().map(move |batch| {
                 let _held = &reservations;
-                match &projection {
-                    Some(columns) => Ok(batch.project(columns)?),
-                    None => Ok(batch),
-                }
+                Ok(batch)
             });
-            Ok::<_, datafusion::error::DataFusionError>(futures::stream::iter(rows))
+            Ok::<_, DataFusionError>(futures::stream::iter(rows))
         };
         let stream = futures::stream::once(rows).try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(

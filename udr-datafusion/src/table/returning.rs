@@ -46,9 +46,8 @@ impl TableProvider for ReturningTable {
         _limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let change = state.create_physical_plan(&self.change).await?;
-        let returned = Returned::new(Arc::clone(&self.schema));
+        let returned = Returned::try_new(Arc::clone(&self.schema), projection.cloned())?;
         let change = keeping(change, &returned)?;
-        let exec = UdrReturningExec::try_new(change, returned, projection.cloned())?;
-        Ok(Arc::new(exec))
+        Ok(Arc::new(UdrReturningExec::new(change, returned)))
     }
 }

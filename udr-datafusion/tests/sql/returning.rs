@@ -50,6 +50,10 @@ async fn deleted_rows_come_back_as_they_were() {
         f.udr("DELETE FROM r WHERE false RETURNING id").await,
         [""; 0]
     );
+    let constant = "UPDATE r SET n = n + 0 RETURNING 'one'";
+    assert_eq!(f.udr(constant).await, ["one"], "no column is asked for");
+    let counted = "UPDATE r SET n = n + 0 RETURNING count(*)";
+    assert_eq!(f.udr(counted).await, ["1"]);
     assert_eq!(f.udr("DELETE FROM r RETURNING id").await, ["3"]);
     assert_eq!(f.udr("SELECT count(*) FROM r").await, ["0"]);
     f.check().await;
@@ -139,4 +143,25 @@ async fn a_frame_that_is_collected_in_part_changes_all_rows() {
     let limited = frame.limit(0, Some(1)).unwrap();
     assert_eq!(limited.collect().await.unwrap()[0].num_rows(), 1);
     assert_eq!(f.udr("SELECT DISTINCT n FROM r").await, ["0"]);
+}
+
+#[tokio::test]
+async fn rows_come_back_as_the_rules_of_their_table_made_them() {
+    let f = Fixture::new().await;
+    f.udr(
+        "CREATE TABLE c (word VARCHAR CHECK (length(word) < 9), at TIMESTAMP, bytes BYTEA,
+                         upper VARCHAR GENERATED ALWAYS AS (upper(word)) STORED)",
+    )
+    .await;
+    let insert = "INSERT INTO c (word, at) VALUES ('one', '2026-01-01'), ('two', NULL) RETURNING *";
+    let inserted = sorted(f.udr(insert).await);
+    assert_eq!(inserted, ["one|2026-01-01T00:00:00||ONE", "two|||TWO"]);
+    let update = "UPDATE c SET word = word || '!' WHERE at IS NULL RETURNING upper, word";
+    assert_eq!(f.udr(update).await, ["TWO!|two!"]);
+    let delete = "DELETE FROM c WHERE word = 'one' RETURNING upper";
+    assert_eq!(f.udr(delete).await, ["ONE"]);
+    f.udr_refused("INSERT INTO c (word) VALUES ('far too long') RETURNING word")
+        .await;
+    assert_eq!(f.udr("SELECT word FROM c").await, ["two!"]);
+    f.check().await;
 }

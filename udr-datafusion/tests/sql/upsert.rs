@@ -208,7 +208,11 @@ async fn of_several_keys_one_must_be_named() {
     let f = Fixture::new().await;
     f.udr("CREATE TABLE k (id BIGINT PRIMARY KEY, mail VARCHAR UNIQUE)")
         .await;
-    f.udr("INSERT INTO k VALUES (1, 'a'), (2, 'b')").await;
+    let inserted = f
+        .udr("INSERT INTO k VALUES (1, 'a') RETURNING mail, id")
+        .await;
+    assert_eq!(inserted, ["a|1"]);
+    f.udr("INSERT INTO k VALUES (2, 'b')").await;
     let (_, text) = f.udr_refused("REPLACE INTO k VALUES (1, 'c')").await;
     assert!(text.contains("several"), "{text}");
     f.udr("INSERT INTO k VALUES (9, 'a') ON CONFLICT (mail) DO UPDATE SET id = excluded.id")

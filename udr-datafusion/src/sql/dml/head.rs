@@ -14,6 +14,7 @@ use udr_core::Error;
 
 use super::mark;
 use crate::sql::clause::{apply, is_any, is_word};
+use crate::sql::cursor::string_literal;
 use crate::sql::dialect::UdrDialect;
 use crate::sql::external;
 use crate::sql::parser::ParseOptions;
@@ -238,9 +239,7 @@ fn closed(tokens: &Tokens<'_>, at: usize) -> Vec<Edit> {
             Some(Token::RParen) => depth = depth.saturating_sub(1),
             _ => {}
         }
-        let conflict = tokens.is(*place, "ON")
-            && (tokens.is(place + 1, "CONFLICT") || tokens.is(place + 1, "DUPLICATE"));
-        depth == 0 && (conflict || tokens.is(*place, "RETURNING"))
+        depth == 0 && (is_conflict(tokens, *place) || is_returning(tokens, *place))
     });
     match end {
         Some(end) => vec![
@@ -249,6 +248,40 @@ fn closed(tokens: &Tokens<'_>, at: usize) -> Vec<Edit> {
         ],
         None => Vec::new(),
     }
+}
+
+/// Whether `ON CONFLICT [(columns)] DO`, `ON CONFLICT ON CONSTRAINT` or `ON DUPLICATE KEY` is at a
+/// place, and no join.
+fn is_conflict(tokens: &Tokens<'_>, at: usize) -> bool {
+    if !tokens.are(at, &["ON", "CONFLICT"]) {
+        return tokens.are(at, &["ON", "DUPLICATE", "KEY"]);
+    }
+    let behind = column_list(tokens, at + 2).unwrap_or(at + 2);
+    tokens.is(behind, "DO") || tokens.are(behind, &["ON", "CONSTRAINT"])
+}
+
+/// Whether a clause RETURNING is at a place, and no column of that name.
+fn is_returning(tokens: &Tokens<'_>, at: usize) -> bool {
+    const BEFORE: &[&str] = &[
+        "SELECT", "DISTINCT", "ALL", "AS", "WHERE", "AND", "OR", "NOT", "BY", "ON", "FROM",
+    ];
+    let ends = |token: &Token| match token {
+        Token::Word(_) => !is_any(token, BEFORE),
+        Token::RParen | Token::RBracket | Token::Number(..) | Token::Placeholder(_) => true,
+        Token::Mul => true,
+        token => string_literal(token).is_some(),
+    };
+    let starts = |token: &Token| match token {
+        Token::Word(_) => !is_any(token, &["FROM", "AS", "WHERE", "AND", "OR"]),
+        Token::Comma | Token::Period | Token::RParen | Token::Eq => false,
+        _ => true,
+    };
+    tokens.is(at, "RETURNING")
+        && at
+            .checked_sub(1)
+            .and_then(|before| tokens.at(before))
+            .is_some_and(ends)
+        && tokens.at(at + 1).is_some_and(starts)
 }
 
 fn space() -> Token {

@@ -14,6 +14,7 @@ mod mark;
 mod merge;
 mod replace_where;
 mod returning;
+mod sides;
 mod target;
 mod update;
 mod upsert;

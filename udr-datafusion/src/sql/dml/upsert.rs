@@ -57,9 +57,8 @@ pub(crate) struct Upsert {
 ///
 /// `Invalid` if there is no key to tell a conflict by; those of MERGE.
 #[expect(
-    clippy::too_many_lines,
     clippy::needless_pass_by_value,
-    reason = "one MERGE is put together from all that was parsed"
+    reason = "what was parsed is taken apart"
 )]
 pub(super) fn upsert(
     insert: Insert,
@@ -73,53 +72,20 @@ pub(super) fn upsert(
                 .with_hint("give the target an alias: INSERT INTO excluded AS t …"),
         ));
     }
-    let key = match &conflict {
-        Conflict::On(Some(of), _) => key_of(of, target)?,
-        Conflict::On(None, OnConflictAction::DoUpdate(_)) => {
-            return Err(external(
-                Error::invalid("DO UPDATE needs to know the conflict's columns")
-                    .with_hint("ON CONFLICT (id) DO UPDATE SET …"),
-            ));
-        }
-        Conflict::On(None, OnConflictAction::DoNothing) | Conflict::Replace | Conflict::Ignore => {
-            only_key(&conflict, target)?
-        }
-    };
-    for name in &key {
-        let name = Expr::Identifier(quoted(name));
-        target.refuse_generated(&name, None)?;
-    }
+    let key = key(&conflict, target)?;
+    let matched = matched(conflict, &key, &named, target)?;
     let all = target.stored().map(|column| column.name.clone());
     let all = all.collect::<Vec<_>>();
-    let excluded = |name: &String| column(&[quoted(EXCLUDED)], name);
-    let (twice, matched) = match conflict {
-        Conflict::Ignore | Conflict::On(_, OnConflictAction::DoNothing) => (Twice::KeepFirst, None),
-        Conflict::Replace => {
-            let rest = all.iter().filter(|name| !key.contains(name));
-            let values = rest.map(|name| (name.clone(), excluded(name)));
-            (Twice::Refuse, Some((values.collect(), None)))
-        }
-        Conflict::On(
-            _,
-            OnConflictAction::DoUpdate(DoUpdate {
-                assignments,
-                selection,
-            }),
-        ) => {
-            target.refuse_generated(&assignments, Some(EXCLUDED))?;
-            target.refuse_generated(&selection, Some(EXCLUDED))?;
-            let values = super::assignment::values(assignments, &named, target)?;
-            (Twice::Refuse, Some((values, selection)))
-        }
+    let twice = match matched {
+        None => Twice::KeepFirst,
+        Some(_) => Twice::Refuse,
     };
     let mut clauses = Vec::new();
     // Where the key is all there is, the row is there already.
-    if let Some((values, selection)) =
-        matched.filter(|(values, _): &(Vec<_>, _)| !values.is_empty())
-    {
+    if let Some((values, selection)) = matched.filter(|(values, _)| !values.is_empty()) {
         clauses.push(update(values, selection));
     }
-    let values = all.iter().map(excluded).collect();
+    let values = all.iter().map(|name| excluded(name)).collect();
     clauses.push(clause(
         MergeClauseKind::NotMatched,
         None,
@@ -152,6 +118,62 @@ pub(super) fn upsert(
         key,
         twice,
     })))
+}
+
+/// The columns that tell a conflict.
+fn key(conflict: &Conflict, target: &Target) -> Result<Vec<String>> {
+    let key = match conflict {
+        Conflict::On(Some(of), _) => key_of(of, target)?,
+        Conflict::On(None, OnConflictAction::DoUpdate(_)) => {
+            return Err(external(
+                Error::invalid("DO UPDATE needs to know the conflict's columns")
+                    .with_hint("ON CONFLICT (id) DO UPDATE SET …"),
+            ));
+        }
+        Conflict::On(None, OnConflictAction::DoNothing) | Conflict::Replace | Conflict::Ignore => {
+            only_key(conflict, target)?
+        }
+    };
+    for name in &key {
+        target.refuse_generated(&Expr::Identifier(quoted(name)), None)?;
+    }
+    Ok(key)
+}
+
+/// What a row that is there already is set to, and on what condition.
+type Matched = (Vec<(String, Expr)>, Option<Expr>);
+
+/// What happens to a row that is there already; nothing if the new one is left out.
+fn matched(
+    conflict: Conflict,
+    key: &[String],
+    named: &Named,
+    target: &Target,
+) -> Result<Option<Matched>> {
+    match conflict {
+        Conflict::Ignore | Conflict::On(_, OnConflictAction::DoNothing) => Ok(None),
+        Conflict::Replace => {
+            let rest = target.stored().filter(|column| !key.contains(&column.name));
+            let values = rest.map(|column| (column.name.clone(), excluded(&column.name)));
+            Ok(Some((values.collect(), None)))
+        }
+        Conflict::On(
+            _,
+            OnConflictAction::DoUpdate(DoUpdate {
+                assignments,
+                selection,
+            }),
+        ) => {
+            target.refuse_generated(&assignments, Some(EXCLUDED))?;
+            target.refuse_generated(&selection, Some(EXCLUDED))?;
+            let values = super::assignment::values(assignments, named, target)?;
+            Ok(Some((values, selection)))
+        }
+    }
+}
+
+fn excluded(name: &str) -> Expr {
+    column(&[quoted(EXCLUDED)], name)
 }
 
 fn clause(kind: MergeClauseKind, predicate: Option<Expr>, action: MergeAction) -> MergeClause {

@@ -113,7 +113,14 @@ fn a_query_without_a_table_can_stand_before_a_clause() {
         squeezed(&upsert.insert.to_string()),
         "INSERT INTO t (id) (SELECT (SELECT 1))"
     );
-    unchanged("INSERT INTO t SELECT a FROM s JOIN u ON s.id = u.id");
+    for sql in [
+        "INSERT INTO t SELECT a FROM s JOIN u ON s.id = u.id",
+        "INSERT INTO t SELECT a FROM s JOIN u ON conflict = duplicate",
+        "INSERT INTO t SELECT returning FROM s",
+        "INSERT INTO t SELECT a, s.returning FROM s WHERE returning = 1",
+    ] {
+        unchanged(sql);
+    }
 }
 
 #[test]
