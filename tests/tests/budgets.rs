@@ -156,6 +156,36 @@ async fn an_insert_reads_what_it_merges_while_it_writes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cold_head_is_four_round_trips_however_far_it_is_past_its_hint() {
+    let (inner, counting, repository) = counted(40).await;
+    let main = RefName::main();
+    repository
+        .create_tag(&named("v1"), &repository.head(&main).await.unwrap())
+        .await
+        .unwrap();
+    let quiet = crate::world::open(inner).await.unwrap();
+    for i in 0..18 {
+        // Hint, records, commit, root.
+        let repository = cold(&counting).await.unwrap();
+        counting.take();
+        let head = repository.head(&main).await.unwrap();
+        let calls = counting.take();
+        let depth = calls.depth();
+        assert!(
+            depth <= 4,
+            "version {:?}: {depth}:\n{calls}",
+            head.version()
+        );
+        assert_eq!(lists(&calls), 0, "{calls}");
+        // A tag that no branch is called like: the empty folder of the branch is looked into.
+        let tag = Revision::of_ref(named("v1"));
+        repository.resolve(&main, &tag).await.unwrap();
+        assert!(lists(&counting.take()) <= 1);
+        commit_rows(&quiet, &main, &["t"], i..i + 1).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cold_point_query_lists_nothing() {
     let (_, counting, _) = counted(40).await;
     for query in ["head", "version", "branch"] {

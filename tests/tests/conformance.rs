@@ -338,3 +338,46 @@ async fn a_store_that_ignores_conditions_is_refused() {
     let error = Repository::create(store, Env::system()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
 }
+
+#[tokio::test]
+async fn a_repository_that_is_reached_through_a_store_that_ignores_conditions_is_not_written() {
+    let honest = Arc::new(InMemory::new());
+    let made = Store::wrap(honest.clone(), "", &StoreOptions::default()).unwrap();
+    let made = Repository::create(made, Env::system()).await.unwrap();
+    create_tables(&made, &["t"]).await;
+    let lenient = Arc::new(LenientStore::new(honest));
+    let store = Store::wrap(lenient, "", &StoreOptions::default()).unwrap();
+    let opened = Repository::open(store, Env::system()).await.unwrap();
+    let main = RefName::main();
+    let head = opened.head(&main).await.unwrap();
+    for refused in [
+        opened.begin(&main).await.map(drop),
+        opened.begin_at(&main, &head).await.map(drop),
+        opened.create_branch(&named("dev"), &head).await.map(drop),
+        opened.create_tag(&named("v1"), &head).await.map(drop),
+    ] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+    }
+    assert_eq!(made.branches().await.unwrap().len(), 1);
+    check(&made).await;
+}
+
+#[tokio::test]
+async fn a_long_upload_whose_last_answer_is_lost_is_found_to_be_there() {
+    use udr_testkit::{Fault, Operation, Operations};
+    let table = Env::system().table_id();
+    let content = vec![7u8; (17 << 20) + 5];
+    // The start, three parts, the end.
+    for (at, stored) in [(1, false), (5, true)] {
+        let inner = Arc::new(InMemory::new());
+        let faults = FaultStore::new(inner);
+        let store = crate::world::store(Arc::new(faults.clone()), crate::world::once());
+        let mut staged = store.stage_data_file(table, Epoch(0)).unwrap();
+        staged.write_all(&content).unwrap();
+        faults.plan(Fault::After, at, Operations::of(Operation::Multipart));
+        let answer = store.put_data_file(staged).await;
+        assert!(faults.hit().is_some());
+        assert_eq!(answer.is_ok(), stored, "{answer:?}");
+    }
+}

@@ -481,3 +481,54 @@ async fn with_head(base: &InMemory, (path, record): (Path, RefRecord), bytes: By
         .unwrap();
     store
 }
+
+/// A repository whose `main` ends with a table state of somebody's choice.
+async fn with_state(
+    base: &InMemory,
+    change: impl FnOnce(&mut udr_core::format::TableState),
+) -> InMemory {
+    use udr_core::format::{Commit, Entry, Namespace, Root, TableState};
+    let newest = head_record(base).await;
+    let at = object_path(&newest.1.head.unwrap().object);
+    let mut commit = decode::<Commit>(&read(base, &at).await).unwrap();
+    let mut root = decode::<Root>(&read(base, &object_path(&commit.root)).await).unwrap();
+    let public = udr_core::name::NamespaceName::public();
+    let Some(Namespace::Inline(entries)) = root.namespaces.get_mut(&public) else {
+        panic!("the sample is small");
+    };
+    let Some(Entry::Table { state, .. }) = entries.values_mut().next() else {
+        panic!("the sample has tables");
+    };
+    let mut changed = decode::<TableState>(&read(base, &object_path(state)).await).unwrap();
+    change(&mut changed);
+    let mut objects = Vec::new();
+    let mut add = |bytes: Bytes| {
+        objects.push(bytes.clone());
+        ObjectRef::of(Epoch(0), &bytes)
+    };
+    *state = add(encode(&changed).unwrap());
+    commit.root = add(encode(&root).unwrap());
+    let store = with_head(base, newest, encode(&commit).unwrap()).await;
+    for bytes in objects {
+        let at = object_path(&ObjectRef::of(Epoch(0), &bytes));
+        store.put(&at, bytes.into()).await.unwrap();
+    }
+    store
+}
+
+#[tokio::test]
+async fn statistics_at_the_top_that_are_not_those_of_the_files_are_found_by_fsck() {
+    let base = sample().await;
+    let untouched = with_state(&base, |_| {}).await;
+    check(&open(Arc::new(untouched)).await.unwrap()).await;
+    let spoiled = with_state(&base, |state| {
+        for column in state.manifests[0].columns.values_mut() {
+            column.lower.clone_from(&column.upper);
+        }
+    })
+    .await;
+    let repository = open(Arc::new(spoiled)).await.unwrap();
+    let report = repository.fsck(FsckOptions::Metadata).await.unwrap();
+    let found: Vec<_> = report.problems.iter().map(|p| p.invariant).collect();
+    assert_eq!(found, [5], "{:#?}", report.problems);
+}

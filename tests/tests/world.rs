@@ -13,7 +13,7 @@ use udr_core::format::{DataFile, Schema};
 use udr_core::maintenance::FsckOptions;
 use udr_core::name::{RefName, RelationPath};
 use udr_core::snapshot::Snapshot;
-use udr_core::store::{RetryPolicy, Store, StoreOptions};
+use udr_core::store::{Probe, RetryPolicy, Store, StoreOptions};
 use udr_core::txn::{CommitOutcome, Committed, Transaction};
 use udr_core::{Error, Result};
 use udr_testkit::fixtures::{self, Rows};
@@ -49,6 +49,7 @@ pub(crate) fn store(inner: Arc<dyn ObjectStore>, retry: RetryPolicy) -> Store {
         "",
         &StoreOptions {
             retry,
+            probe: Probe::Never,
             ..StoreOptions::default()
         },
     )

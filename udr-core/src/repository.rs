@@ -3,12 +3,15 @@
 //! In: a store. Out: snapshots, transactions, branches, tags, logs. Called by users of the crate.
 //! There is no logic here but putting the layers below together.
 
+mod log;
+mod moment;
+
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::env::{Env, Micros};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
     BranchPoint, Commit, CommitRef, Namespace, ObjectRef, RefRecord, RepositoryFile, Root, decode,
     encode,
@@ -21,6 +24,8 @@ use crate::refs::{Appended, Point, RefLog, Revision};
 use crate::snapshot::{Loader, Snapshot};
 use crate::store::{Created, RefKind, Store};
 use crate::txn::{Context, Transaction, snapshot_at, snapshot_of};
+
+pub use moment::Moment;
 
 /// How many records and commits a log reads at once.
 const CONCURRENCY: usize = 16;
@@ -76,6 +81,8 @@ pub struct LogEntry {
     pub published_at: Micros,
     /// The commit.
     pub commit: Arc<Commit>,
+    /// What the branch had skipped there.
+    skipped: u64,
 }
 
 /// How a fast-forward ended.
@@ -194,7 +201,6 @@ impl Repository {
     /// As [`Repository::open`] and [`Repository::create`], without `NotFound` and
     /// `AlreadyExists`.
     pub async fn open_or_create(store: Store, env: Env) -> Result<Self> {
-        use crate::error::ErrorKind;
         match Self::open(store.clone(), env.clone()).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             other => return other,
@@ -261,7 +267,7 @@ impl Repository {
         let main = RefName::main();
         let created = refs.create(RefKind::Branch, &main, &point, None, Epoch::default());
         match created.await {
-            Err(error) if error.kind() == crate::error::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             other => other.map(|_| ()),
         }
     }
@@ -303,8 +309,8 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists`; `Invalid` if `from` has unpublished changes; `Unavailable`,
-    /// `Indeterminate`, `Corrupt`.
+    /// `AlreadyExists`; `Invalid` if `from` has unpublished changes or is none of this repository;
+    /// `Unavailable`, `Indeterminate`, `Corrupt`.
     pub async fn create_branch(&self, name: &RefName, from: &Snapshot) -> Result<RefHead> {
         self.create_ref(RefKind::Branch, name, from).await
     }
@@ -356,18 +362,23 @@ impl Repository {
         let Context { refs, history, .. } = &self.context;
         let theirs = history.head(source).await?;
         let ours = refs.head(RefKind::Branch, target).await?;
-        let head = snapshot_of(&self.context, &ours).await?.point().commit;
+        let head = ours
+            .head
+            .ok_or_else(|| Error::corrupt("a branch has no head").with("branch", target))?;
         let diverged = || {
             Error::conflict("the branches have diverged, so there is no fast-forward")
                 .with("source", source)
                 .with("target", target)
         };
         if theirs.commit.sequence <= head.sequence {
-            return match history.line(&theirs.commit, &head).await? {
-                Some(_) => Ok(FastForward::UpToDate {
+            let (id, sequence) = (theirs.commit.id(), theirs.commit.sequence);
+            let has = history.published(target, id, sequence).await?.is_some()
+                || history.line(&theirs.commit, &head).await?.is_some();
+            return match has {
+                true => Ok(FastForward::UpToDate {
                     version: ours.version,
                 }),
-                None => Err(diverged()),
+                false => Err(diverged()),
             };
         }
         let Some(commits) = history.line(&head, &theirs.commit).await? else {
@@ -378,11 +389,13 @@ impl Repository {
         let record = RefRecord {
             head: Some(theirs.commit),
             commits,
+            // Not before its commits, whatever clock they were made by.
+            at: record.at.max(theirs.at),
             ..record
         };
         let version = record.version;
         if mode == MergeMode::Publish
-            && let Appended::Lost(_) = refs.append(RefKind::Branch, record).await?
+            && let Appended::Lost(_) = refs.append(RefKind::Branch, Some(&ours), record).await?
         {
             return Err(
                 Error::conflict("the branch moved while it was being merged into")
@@ -426,30 +439,11 @@ impl Repository {
     ///
     /// `NotFound`, `Unavailable`, `Corrupt`.
     pub async fn log(&self, branch: &RefName, limit: Option<usize>) -> Result<Vec<LogEntry>> {
-        let limit = limit.unwrap_or(usize::MAX);
-        let mut entries = Vec::new();
-        for segment in self.context.history.lineage(branch).await? {
-            let history = &self.context.history;
-            let mut records = self.records(&segment);
-            while let Some(record) = records.try_next().await? {
-                // The creation of a branch repeats a commit of the one it came from.
-                let first = record.from.is_none().then_some(record.head).flatten();
-                let first = first.filter(|_| record.version == segment.first);
-                for reference in record.commits.iter().rev().copied().chain(first) {
-                    if entries.len() >= limit {
-                        return Ok(entries);
-                    }
-                    entries.push(LogEntry {
-                        branch: segment.branch.clone(),
-                        version: record.version,
-                        reference,
-                        published_at: record.at,
-                        commit: history.commit(&reference).await?,
-                    });
-                }
-            }
-        }
-        Ok(entries)
+        let record = self.context.refs.head(RefKind::Branch, branch).await?;
+        let newest = record
+            .head
+            .ok_or_else(|| Error::corrupt("a branch has no head").with("branch", &record.name))?;
+        self.led_to(record, &newest, limit).await
     }
 
     /// What moved a branch, newest first, back to its creation.
@@ -480,7 +474,13 @@ impl Repository {
     ///
     /// `NotFound`, `Unavailable`, `Corrupt`.
     pub async fn begin(&self, branch: &RefName) -> Result<Transaction> {
-        let record = self.context.refs.head(RefKind::Branch, branch).await?;
+        // Whoever begins is about to write.
+        let (trusted, record) = futures::join!(
+            self.context.store.trust(),
+            self.context.refs.head(RefKind::Branch, branch)
+        );
+        let record = record?;
+        trusted?;
         let base = snapshot_of(&self.context, &record).await?;
         Ok(Transaction::new(self.context.clone(), record, base))
     }
@@ -501,7 +501,12 @@ impl Repository {
         if base.is_staged() || !same_branch {
             return Err(refuse());
         }
-        let record = self.context.history.published_as(&point).await?;
+        let (trusted, record) = futures::join!(
+            self.context.store.trust(),
+            self.context.history.published_as(&point)
+        );
+        let record = record?;
+        trusted?;
         if record.head.is_none_or(|head| head.id() != base.commit_id()) {
             return Err(refuse());
         }
@@ -586,6 +591,16 @@ impl Repository {
             }
             None => None,
         };
+        if from.is_none() {
+            // A state of another repository could look like one in the middle of a merge.
+            let found = self.context.history.commit(&point.commit).await;
+            found.map_err(|error| match error.kind() {
+                ErrorKind::Corrupt => Error::invalid("the state is none of this repository")
+                    .with("commit", point.commit.id())
+                    .with_source(error),
+                _ => error,
+            })?;
+        }
         let epoch = Epoch::default();
         let record = self
             .context

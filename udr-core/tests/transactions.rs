@@ -704,3 +704,102 @@ async fn a_name_that_was_only_claimed_is_no_branch_and_can_be_made() {
     assert_eq!(made.version, Version(1));
     clean(&repository).await;
 }
+
+#[tokio::test]
+async fn a_key_of_a_commit_inside_a_merge_is_known_on_a_branch_that_starts_there() {
+    let repository = with_table().await;
+    let (main, dev, mid) = (
+        RefName::main(),
+        RefName::new("dev").unwrap(),
+        RefName::new("mid").unwrap(),
+    );
+    let now = head(&repository).await;
+    repository.create_branch(&dev, &now).await.unwrap();
+    let mut txn = repository.begin(&dev).await.unwrap();
+    append(&mut txn, &path("t"), &[2]).await;
+    txn.set_idempotency_key("k1");
+    let first = committed(txn).await;
+    put(&repository, &dev, 3).await;
+    put(&repository, &dev, 4).await;
+    repository
+        .fast_forward(&dev, &main, MergeMode::Publish)
+        .await
+        .unwrap();
+    let revision = "main~1".parse::<Revision>().unwrap();
+    let inside = repository.resolve(&main, &revision).await.unwrap();
+    let made = repository.create_branch(&mid, &inside).await.unwrap();
+    for branch in [&dev, &main, &mid] {
+        let mut txn = repository.begin(branch).await.unwrap();
+        append(&mut txn, &path("t"), &[2]).await;
+        txn.set_idempotency_key("k1");
+        let again = committed(txn).await;
+        assert!(again.replayed, "{branch}");
+        assert_eq!(again.commit_id, first.commit_id, "{branch}");
+        if branch == &mid {
+            assert_eq!(again.version, made.version);
+        }
+    }
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_commit_says_what_became_of_a_view_whose_name_a_table_takes() {
+    let repository = with_table().await;
+    let mut txn = repository.begin(&RefName::main()).await.unwrap();
+    let view = View {
+        sql: "SELECT 1".to_owned(),
+        namespace: NamespaceName::public(),
+    };
+    txn.create_view(&path("v"), view, OnExisting::Refuse)
+        .await
+        .unwrap();
+    drop(committed(txn).await);
+    let mut txn = repository.begin(&RefName::main()).await.unwrap();
+    txn.drop_view(&path("v")).await.unwrap();
+    txn.create_table(&path("v"), schema()).await.unwrap();
+    drop(committed(txn).await);
+    let operation = head(&repository).await.commit().operation();
+    assert_eq!(operation, "CREATE TABLE, DROP VIEW");
+    let mut txn = repository.begin(&RefName::main()).await.unwrap();
+    txn.create_table(&path("x"), schema()).await.unwrap();
+    txn.drop_table(&path("x")).await.unwrap();
+    drop(committed(txn).await);
+    assert_eq!(head(&repository).await.commit().operation(), "NO CHANGE");
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_merge_is_not_older_than_its_commits_whatever_clock_they_were_made_by() {
+    let repository = with_table().await;
+    let (main, dev) = (RefName::main(), RefName::new("dev").unwrap());
+    let now = head(&repository).await;
+    repository.create_branch(&dev, &now).await.unwrap();
+    let ahead = Env::seeded(5, 1_900_000_000_000_000);
+    let ahead = Repository::open(repository.store().clone(), ahead)
+        .await
+        .unwrap();
+    put(&ahead, &dev, 2).await;
+    repository
+        .fast_forward(&dev, &main, MergeMode::Publish)
+        .await
+        .unwrap();
+    put(&repository, &main, 3).await;
+    let log = repository.log(&main, None).await.unwrap();
+    let times = log.iter().rev().map(|entry| entry.commit.committed_at);
+    assert!(times.is_sorted(), "{log:#?}");
+    clean(&repository).await;
+}
+
+#[tokio::test]
+async fn a_state_of_another_repository_cannot_be_named() {
+    let repository = with_table().await;
+    let env = Env::seeded(9, 1_700_000_000_000_000);
+    let other = Repository::create(Store::memory(), env).await.unwrap();
+    let mut txn = other.begin(&RefName::main()).await.unwrap();
+    txn.create_table(&path("u"), schema()).await.unwrap();
+    drop(committed(txn).await);
+    let theirs = head(&other).await;
+    let name = RefName::new("theirs").unwrap();
+    let error = repository.create_tag(&name, &theirs).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+}

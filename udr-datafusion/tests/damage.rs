@@ -80,3 +80,41 @@ async fn a_data_file_that_is_gone_is_an_error() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn wrong_rows_are_noticed_by_a_session_that_verifies_data() {
+    let backend = Arc::new(InMemory::new());
+    let f = session(&backend).await;
+    f.create("t", &id_and_name()).await;
+    f.run("INSERT INTO t SELECT value * 7919 % 1000003, 'x' FROM generate_series(1, 500)")
+        .await;
+    let sum = f.value("SELECT sum(id) FROM t WHERE id >= 0").await;
+    let path = data_files(&backend).await.remove(0);
+    let whole = backend.get(&path).await.unwrap().bytes().await.unwrap();
+    let mut wrong = 0;
+    for at in (4..whole.len() / 2).step_by(11) {
+        let mut bytes = whole.to_vec();
+        bytes[at] ^= 4;
+        backend.put(&path, bytes.into()).await.unwrap();
+        let query = "SELECT sum(id) FROM t WHERE id >= 0";
+        let plain = f.try_run(query).await;
+        let plain = plain.map(|batches| {
+            arrow::util::display::array_value_to_string(batches[0].column(0), 0).unwrap()
+        });
+        wrong += usize::from(plain.is_ok_and(|found| found != sum));
+        udr_datafusion::udr_sql(&f.ctx, "SET udr.verify = 'full'")
+            .await
+            .unwrap();
+        if let Ok(batches) = f.try_run(query).await {
+            // The column that is read is not the damaged one.
+            let found = arrow::util::display::array_value_to_string(batches[0].column(0), 0);
+            assert_eq!(found.unwrap(), sum, "byte {at}");
+        }
+        udr_datafusion::udr_sql(&f.ctx, "RESET udr.verify")
+            .await
+            .unwrap();
+    }
+    assert!(wrong > 0, "no damage gave a wrong answer");
+    let refused = udr_datafusion::udr_sql(&f.ctx, "SET udr.verify = 'sometimes'").await;
+    assert!(refused.is_err());
+}

@@ -15,6 +15,7 @@ use parquet::{DecodeResult, file::FOOTER_SIZE};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::chunks::check_digests;
 use crate::error::{Error, Result};
 use crate::format::{DataFile, ObjectRef};
 use crate::id::{Digest, TableId};
@@ -139,6 +140,7 @@ fn parse_footer(footer: &Bytes, file: &DataFile) -> Result<ParquetMetaData> {
     let (_, metadata) = rest.split_at(index_bytes);
     let metadata = ParquetMetaDataReader::decode_metadata(metadata).map_err(unreadable)?;
     check_metadata(&metadata, file, start..start + index_bytes as u64)?;
+    check_digests(&metadata)?;
 
     let mut decoder =
         ParquetMetaDataPushDecoder::try_new_with_metadata(file.object.bytes, metadata)
@@ -250,7 +252,7 @@ fn check_page_index(metadata: &ParquetMetaData) -> Result<()> {
     Ok(())
 }
 
-fn chunk_range(chunk: &ColumnChunkMetaData) -> Option<Range<u64>> {
+pub(super) fn chunk_range(chunk: &ColumnChunkMetaData) -> Option<Range<u64>> {
     let data = u64::try_from(chunk.data_page_offset()).ok()?;
     let start = match chunk.dictionary_page_offset() {
         Some(offset) => u64::try_from(offset).ok()?,

@@ -5,6 +5,7 @@
 //! a file. Called by the engine's write and scan nodes, and by `fsck`.
 
 mod batch;
+mod chunks;
 mod deletion_vector;
 mod footer;
 mod live;

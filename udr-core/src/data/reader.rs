@@ -16,16 +16,18 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
+use super::chunks::{Chunks, cut};
 use super::footer::{FooterCache, fetch_footer};
 use crate::error::{Error, Result};
 use crate::format::{DataFile, Schema};
 use crate::id::TableId;
-use crate::store::Store;
+use crate::store::{Store, Verify};
 
 /// Rows per batch of [`read_batches`].
 const BATCH_ROWS: usize = 8 * 1_024;
 
-/// Reads one data file; its footer is verified before it is parsed.
+/// Reads one data file; its footer is verified before it is parsed, and column chunks before they
+/// are decoded if the store's options or [`DataFileReader::with_verify`] ask for it.
 ///
 /// Errors are [`ParquetError::External`] around an [`Error`].
 #[derive(Debug, Clone)]
@@ -34,24 +36,68 @@ pub struct DataFileReader {
     table: TableId,
     file: Arc<DataFile>,
     cache: Arc<FooterCache>,
+    verify: Verify,
+    /// Where its chunks are, once somebody needed that.
+    chunks: Option<Arc<Chunks>>,
 }
 
 impl DataFileReader {
     /// Makes a reader; nothing is read before it is asked for.
     pub fn new(store: Store, table: TableId, file: Arc<DataFile>, cache: Arc<FooterCache>) -> Self {
+        let verify = store.verify();
         Self {
             store,
             table,
             file,
             cache,
+            verify,
+            chunks: None,
         }
     }
 
-    async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ParquetError> {
+    /// Verifies as much as `verify` says, whatever the store's options say.
+    #[must_use]
+    pub fn with_verify(mut self, verify: Verify) -> Self {
+        self.verify = verify;
+        self
+    }
+
+    async fn ranges(&mut self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ParquetError> {
+        let read = match self.verify {
+            Verify::Metadata => self.read(ranges).await,
+            Verify::Full => self.verified(ranges).await,
+        };
+        read.map_err(external)
+    }
+
+    async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.store
             .read_data_file(self.table, &self.file.object, ranges)
             .await
-            .map_err(external)
+    }
+
+    /// Reads the chunks around `ranges` whole, since only then they can be verified.
+    async fn verified(&mut self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let digest = self.file.object.digest;
+        let chunks = self.chunks().await?;
+        let whole = chunks.around(ranges);
+        let whole = whole.map_err(|e| e.with("data_file", digest))?;
+        let bytes = self.read(&whole).await?;
+        let read = whole.into_iter().zip(bytes).collect::<Vec<_>>();
+        chunks
+            .check(&read)
+            .map_err(|e| e.with("data_file", digest))?;
+        ranges.iter().map(|range| cut(&read, range)).collect()
+    }
+
+    async fn chunks(&mut self) -> Result<Arc<Chunks>> {
+        if let Some(chunks) = &self.chunks {
+            return Ok(Arc::clone(chunks));
+        }
+        let footer = self.cache.footer(&self.store, self.table, &self.file);
+        let chunks = Chunks::of(footer.await?.as_ref());
+        let chunks = chunks.map_err(|e| e.with("data_file", self.file.object.digest))?;
+        Ok(Arc::clone(self.chunks.insert(Arc::new(chunks))))
     }
 }
 
@@ -102,7 +148,24 @@ pub async fn read_batches(
     file: &DataFile,
     schema: &Schema,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    read_verified_batches(store, table, file, schema, store.verify()).await
+}
+
+/// As [`read_batches`], verifying as much as `verify` says.
+pub(super) async fn read_verified_batches(
+    store: &Store,
+    table: TableId,
+    file: &DataFile,
+    schema: &Schema,
+    verify: Verify,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let footer = Arc::new(fetch_footer(store, table, file).await?);
+    let chunks = match verify {
+        Verify::Metadata => None,
+        Verify::Full => Some(Arc::new(
+            Chunks::of(&footer).map_err(|e| e.with("data_file", file.object.digest))?,
+        )),
+    };
     let metadata =
         ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new()).map_err(decode_error)?;
     let projection = Projection::new(metadata.schema(), schema)?;
@@ -110,6 +173,11 @@ pub async fn read_batches(
     // The footer is at hand, so the reader never asks for it and needs no room to keep it.
     let cache = Arc::new(FooterCache::new(0));
     let reader = DataFileReader::new(store.clone(), table, Arc::new(file.clone()), cache);
+    let reader = DataFileReader {
+        verify,
+        chunks,
+        ..reader
+    };
     let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
         .with_projection(mask)
         .with_batch_size(BATCH_ROWS)

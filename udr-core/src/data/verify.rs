@@ -14,12 +14,12 @@ use parquet::schema::types::Type as ParquetType;
 
 use super::footer::fetch_footer;
 use super::live::read_identities;
-use super::reader::read_batches;
+use super::reader::read_verified_batches;
 use super::stats::{NanColumns, file_stats, has_nan};
 use crate::error::{Error, Result};
 use crate::format::{Bound, ColumnStats, DataFile, Schema, Value};
 use crate::id::{FieldId, TableId};
-use crate::store::Store;
+use crate::store::{Store, Verify};
 
 /// Reads the footer of a data file and checks that it is what the file's entry says.
 ///
@@ -110,7 +110,9 @@ pub async fn verify_data_file(
     // A column that is NOT NULL by now may have been written when it was not, with rows that are
     // deleted.
     let relaxed = schema.relaxed();
-    let mut batches = read_batches(store, table, file, &relaxed).await?;
+    // The digests of chunks are checked on the way.
+    let read = read_verified_batches(store, table, file, &relaxed, Verify::Full);
+    let mut batches = read.await?;
     while let Some(batch) = batches.try_next().await? {
         found.add(schema, &batch)?;
     }

@@ -16,6 +16,7 @@ use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use tokio::task::JoinSet;
 
 use super::batch::conform;
+use super::chunks::ChunkHashes;
 use super::row_identity::RowIdentity;
 use super::stats::{NanColumns, file_stats};
 use crate::env::Env;
@@ -171,7 +172,10 @@ impl TableWriter {
             .map_or(0, |file| file.writer.memory_size())
     }
 
-    /// Ends the last file and waits until all are durable; none if there were no rows.
+    /// Ends the last file and waits until all are stored; none if there were no rows.
+    ///
+    /// They are durable once a commit through the same [`Store`] refers to them. Whoever hands them
+    /// to another process, which commits them, calls [`Store::flush`] first.
     ///
     /// # Errors
     ///
@@ -334,6 +338,7 @@ impl Layout {
 /// A file that rows are still added to.
 struct OpenFile {
     writer: ArrowWriter<Sink>,
+    chunks: ChunkHashes,
     nans: NanColumns,
     rows: u64,
 }
@@ -369,9 +374,11 @@ impl FinishedFile {
 
 impl OpenFile {
     fn new(staged: StagedFile, layout: &Layout) -> Result<Self> {
+        let chunks = ChunkHashes::default();
         let options = ArrowWriterOptions::new()
             .with_properties(layout.properties.clone())
-            .with_parquet_schema(layout.parquet.clone());
+            .with_parquet_schema(layout.parquet.clone())
+            .with_page_store_factory(Arc::new(chunks.clone()));
         let sink = Sink {
             staged: Some(staged),
             footer: None,
@@ -380,6 +387,7 @@ impl OpenFile {
             .map_err(encode_error)?;
         Ok(Self {
             writer,
+            chunks,
             nans: NanColumns::new(&layout.schema),
             rows: 0,
         })
@@ -403,6 +411,10 @@ impl OpenFile {
         // follows here is exactly the footer.
         self.writer.flush().map_err(encode_error)?;
         self.writer.sync().map_err(|e| encode_error(e.into()))?;
+        let groups = self.writer.flushed_row_groups().iter();
+        let chunks = groups.map(|group| group.num_columns()).sum();
+        let digests = self.chunks.metadata(chunks)?;
+        self.writer.append_key_value_metadata(digests);
         self.writer.inner_mut().footer = Some(Footer::default());
         let metadata: ParquetMetaData = self.writer.finish().map_err(encode_error)?;
         let bytes = self.writer.bytes_written() as u64;

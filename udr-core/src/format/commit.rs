@@ -180,10 +180,10 @@ impl Commit {
                 }
             }
         }
-        if words.is_empty() {
-            "CREATE REPOSITORY".to_owned()
-        } else {
-            words.join(", ")
+        match (words.is_empty(), self.parents.is_empty()) {
+            (true, true) => "CREATE REPOSITORY".to_owned(),
+            (true, false) => "NO CHANGE".to_owned(),
+            (false, _) => words.join(", "),
         }
     }
 }

@@ -128,6 +128,9 @@ impl Stored for RefRecord {
         if from.is_some_and(|from| from.version > self.started_at) {
             return refuse("a ref starts below the state that it was created from");
         }
+        if self.version > Version::MAX {
+            return refuse("a ref record has a version that nothing can follow");
+        }
         if self.started_at > self.version {
             return refuse("a ref record is older than its ref");
         }

@@ -272,6 +272,11 @@ fn check_fields(
             )
             .with("column", &field.name));
         }
+        if !field.ty.is_in_range() {
+            return Err(error("a column type is out of range".to_owned())
+                .with("column", &field.name)
+                .with("type", &field.ty));
+        }
         check_fields(&field.ty.children(), ids, depth + 1, error)?;
     }
     Ok(())

@@ -315,6 +315,23 @@ fn constraints_that_break_a_rule_are_neither_written_nor_read() {
 }
 
 #[test]
+fn types_that_no_value_can_be_made_of_are_corrupt() {
+    for ty in [
+        r#""fixed_binary(2147483647)""#,
+        r#""decimal128(0,0)""#,
+        r#""decimal128(39,2)""#,
+        r#""decimal256(77,2)""#,
+        r#"{"fixed_list":{"element":{"id":2,"name":"e","type":"int8","nullable":true},"size":-1}}"#,
+    ] {
+        let field = format!(r#"{{"id":1,"name":"a","type":{ty},"nullable":true}}"#);
+        let schema = format!(r#"{{"fields":[{field}],"last_field_id":2}}"#);
+        let schema = serde_json::from_str::<Schema>(&schema).unwrap();
+        let error = schema.validate().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{ty}");
+    }
+}
+
+#[test]
 fn a_column_has_a_default_or_is_generated() {
     let text = |sql: &str| BTreeMap::from([("small".to_owned(), sql.to_owned())]);
     let generated = schema().with_generated(text("id + 1")).unwrap();
@@ -327,4 +344,27 @@ fn a_column_has_a_default_or_is_generated() {
         both.with_generated(text("id + 1")).unwrap_err().kind(),
         ErrorKind::Invalid
     );
+}
+
+#[test]
+fn a_record_that_none_can_follow_is_corrupt() {
+    let record = |version: u64| RefRecord {
+        name: crate::name::RefName::main(),
+        version: crate::id::Version(version),
+        skipped: 0,
+        kind: RecordKind::Create,
+        head: Some(CommitRef {
+            object: ObjectRef::of(Epoch(0), b"x"),
+            sequence: 0,
+        }),
+        commits: Vec::new(),
+        transactions: vec![crate::env::Env::seeded(1, 0).transaction_id()],
+        at: 0,
+        epoch: Epoch(0),
+        started_at: crate::id::Version(version),
+        from: None,
+    };
+    record(u64::MAX - 1).validate().unwrap();
+    let error = record(u64::MAX).validate().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
 }

@@ -61,6 +61,8 @@ enum Nested {
 impl Type {
     /// The most bytes of a bound: longer strings and binaries are truncated.
     pub const BOUND_BYTES_MAX: i32 = 64;
+    /// The largest size of fixed binaries, in bytes, and of fixed lists, in elements.
+    pub const FIXED_SIZE_MAX: i32 = 1 << 20;
 
     /// The arrow type that engines see: strings and binaries are views.
     pub fn to_arrow(&self) -> DataType {
@@ -99,6 +101,17 @@ impl Type {
                 let entries = ArrowField::new("entries", DataType::Struct(entries), false);
                 DataType::Map(Arc::new(entries), false)
             }
+        }
+    }
+
+    /// Whether sizes, precision and scale are such that values of the type can be made.
+    pub(crate) fn is_in_range(&self) -> bool {
+        let sized = |size: i32| (0..=Self::FIXED_SIZE_MAX).contains(&size);
+        match self {
+            Self::FixedBinary(size) | Self::FixedList(_, size) => sized(*size),
+            Self::Decimal128 { precision, .. } => (1..=38).contains(precision),
+            Self::Decimal256 { precision, .. } => (1..=76).contains(precision),
+            _ => true,
         }
     }
 

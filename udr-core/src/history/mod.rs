@@ -65,7 +65,17 @@ impl History {
     ///
     /// `NotFound` if the branch does not exist; `Unavailable`, `Corrupt`.
     pub(crate) async fn lineage(&self, branch: &RefName) -> Result<Vec<Segment>> {
-        let mut last = self.refs.head(RefKind::Branch, branch).await?;
+        let head = self.refs.head(RefKind::Branch, branch).await?;
+        self.lineage_of(head).await
+    }
+
+    /// The runs of versions that lead to a record of a branch, newest first; whatever has become
+    /// of the branch since.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt`.
+    pub(crate) async fn lineage_of(&self, mut last: Arc<RefRecord>) -> Result<Vec<Segment>> {
         let mut segments = Vec::new();
         loop {
             segments.push(Segment {
@@ -78,7 +88,7 @@ impl History {
                 Some(_) if segments.len() == LINEAGE_MAX => {
                     return Err(
                         Error::unsupported("a branch descends from too many branches")
-                            .with("branch", branch),
+                            .with("branch", &last.name),
                     );
                 }
                 Some(from) => from.clone(),
@@ -151,7 +161,18 @@ impl History {
         id: Digest,
         sequence: u64,
     ) -> Result<Option<(RefName, Arc<RefRecord>)>> {
-        for segment in self.lineage(branch).await? {
+        let lineage = self.lineage(branch).await?;
+        self.published_in(lineage, id, sequence).await
+    }
+
+    /// The record that published a commit in the given runs of versions.
+    pub(crate) async fn published_in(
+        &self,
+        lineage: Vec<Segment>,
+        id: Digest,
+        sequence: u64,
+    ) -> Result<Option<(RefName, Arc<RefRecord>)>> {
+        for segment in lineage {
             let past =
                 |record: &RefRecord| record.head.is_some_and(|head| head.sequence >= sequence);
             let Some(record) = self.first_where(&segment, past).await? else {
@@ -168,6 +189,33 @@ impl History {
             }
             if record.version > segment.first {
                 return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The commit of a sequence that led to the head of a branch, and the record that published it;
+    /// `None` if no record of the branch or of those that it descends from has it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the branch does not exist; `Unavailable`, `Corrupt`.
+    pub async fn at_sequence(
+        &self,
+        branch: &RefName,
+        sequence: u64,
+    ) -> Result<Option<(Arc<RefRecord>, CommitRef)>> {
+        for segment in self.lineage(branch).await? {
+            let past =
+                |record: &RefRecord| record.head.is_some_and(|head| head.sequence >= sequence);
+            let Some(record) = self.first_where(&segment, past).await? else {
+                return Ok(None);
+            };
+            // The record that created a branch repeats a commit of the one it came from.
+            if record.version > segment.first || record.from.is_none() {
+                let mut commits = record.head.iter().chain(&record.commits);
+                let commit = commits.find(|c| c.sequence == sequence).copied();
+                return Ok(commit.map(|commit| (record, commit)));
             }
         }
         Ok(None)

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::History;
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Commit, CommitRef, RefRecord, decode};
+use crate::error::{Error, Result};
+use crate::format::{Commit, CommitRef, RecordKind, RefRecord, decode};
 use crate::id::{RecordNumber, Version};
 use crate::name::RefName;
 use crate::refs::revision::{Base, COMMIT_PREFIX_MIN, format_time, parse_time};
@@ -66,21 +66,20 @@ impl History {
     }
 
     async fn named(&self, name: &RefName) -> Result<Option<Point>> {
-        match self.refs.head(RefKind::Branch, name).await {
-            Ok(record) => return branch_point(&record).map(Some),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        let newest = self.refs.newest(RefKind::Branch, name).await?;
+        if let Some(record) = newest.filter(|record| record.kind != RecordKind::Delete) {
+            return branch_point(&record).map(Some);
         }
-        match self.refs.head(RefKind::Tag, name).await {
-            Ok(record) => Ok(Some(Point {
+        let newest = self.refs.newest(RefKind::Tag, name).await?;
+        match newest.filter(|record| record.kind != RecordKind::Delete) {
+            Some(record) => Ok(Some(Point {
                 branch: record.from.as_ref().map(|from| from.branch.clone()),
                 version: record.from.as_ref().map(|from| from.version),
                 commit: head_of(&record)?,
                 at: record.at,
                 skipped: record.from.as_ref().map_or(0, |from| from.skipped),
             })),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            None => Ok(None),
         }
     }
 
@@ -164,18 +163,18 @@ impl History {
         Ok(found)
     }
 
-    async fn published_anywhere(
+    /// Where a commit was published, on `current` if it can be; a tag tells only that it was.
+    pub(crate) async fn published_anywhere(
         &self,
         current: &RefName,
         commit: &CommitRef,
     ) -> Result<Option<Point>> {
-        let others = self.refs.list(RefKind::Branch).await?;
-        let branches =
-            std::iter::once(current.clone()).chain(others.iter().map(|r| r.name.clone()));
-        for branch in branches {
-            let found = self
-                .published(&branch, commit.id(), commit.sequence)
-                .await?;
+        let (id, sequence) = (commit.id(), commit.sequence);
+        if let Some((branch, record)) = self.published(current, id, sequence).await? {
+            return Ok(Some(published_point(branch, *commit, &record)));
+        }
+        for other in self.refs.list(RefKind::Branch).await? {
+            let found = self.published(&other.name, id, sequence).await?;
             if let Some((branch, record)) = found {
                 return Ok(Some(published_point(branch, *commit, &record)));
             }
@@ -208,8 +207,13 @@ impl History {
                 }
             }
         }
-        let published = match &point.branch {
-            Some(branch) => self.published(branch, commit.id(), commit.sequence).await?,
+        let published = match point.published() {
+            // From the record that the state was found by: the branch may be gone, or another one.
+            Some(at) => {
+                let lineage = self.lineage_of(self.published_as(&at).await?).await?;
+                self.published_in(lineage, commit.id(), commit.sequence)
+                    .await?
+            }
             None => None,
         };
         Ok(match published {

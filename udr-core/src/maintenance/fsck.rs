@@ -79,7 +79,8 @@ pub(crate) async fn fsck(context: &Context, options: FsckOptions) -> Result<Fsck
         options,
         report: FsckReport::default(),
         seen: BTreeSet::new(),
-        files: BTreeSet::new(),
+        manifests: BTreeMap::new(),
+        files: BTreeMap::new(),
         vectors: BTreeSet::new(),
         sequences: BTreeMap::new(),
         parents: BTreeMap::new(),
@@ -98,8 +99,10 @@ struct Check<'a> {
     report: FsckReport,
     /// Objects that were checked with everything below them.
     seen: BTreeSet<Digest>,
-    /// Data files that were checked; equal files of two tables are two objects.
-    files: BTreeSet<(TableId, Digest)>,
+    /// Manifests that were checked with everything below them, and against what.
+    manifests: BTreeMap<Digest, Digest>,
+    /// Data files that were checked, and against what; equal files of two tables are two objects.
+    files: BTreeMap<(TableId, Digest), Digest>,
     /// Deletion vectors that were checked, with what their entries say: rows deleted, rows of the
     /// file.
     vectors: BTreeSet<(TableId, Digest, u64, u64)>,
@@ -331,7 +334,10 @@ impl Check<'_> {
         self.parents.insert(object.digest, parents.collect());
         let mut waiting = state.manifests.clone();
         while let Some(reference) = waiting.pop() {
-            if !self.seen.insert(reference.object.digest) {
+            // One manifest has many references, and each can be spoiled.
+            let says = Digest::of(format!("{reference:?}").as_bytes());
+            let before = self.manifests.insert(reference.object.digest, says);
+            if before == Some(says) {
                 continue;
             }
             let place = at(&place, &reference.object);
@@ -339,7 +345,7 @@ impl Check<'_> {
             let Some(manifest) = self.found(4, &place, read)? else {
                 continue;
             };
-            self.report.objects += 1;
+            self.report.objects += u64::from(before.is_none());
             if manifest.level() > 0 {
                 let children = manifest.manifests(0..manifest.len());
                 if let Some(children) = self.found(5, &place, children)? {
@@ -349,7 +355,9 @@ impl Check<'_> {
                 continue;
             }
             let files = manifest.files(0..manifest.len());
-            for file in self.found(5, &place, files)?.unwrap_or_default() {
+            let files = self.found(5, &place, files)?.unwrap_or_default();
+            self.summed_up(&place, &state.schema, &reference, &files);
+            for file in files {
                 self.file(&place, id, &state.schema, &file).await?;
             }
         }
@@ -375,6 +383,21 @@ impl Check<'_> {
         }
     }
 
+    /// The statistics of a leaf are those of its files (invariant 5).
+    fn summed_up(
+        &mut self,
+        place: &str,
+        schema: &Schema,
+        reference: &ManifestRef,
+        files: &[DataFile],
+    ) {
+        let files = files.iter().cloned().map(Arc::new).collect::<Vec<_>>();
+        match Manifest::encode_files(schema, reference.object.epoch, &files) {
+            Ok((again, _)) if again.columns == reference.columns => {}
+            _ => self.problem(5, place, "statistics are not those of the data files below"),
+        }
+    }
+
     async fn file(
         &mut self,
         place: &str,
@@ -384,11 +407,19 @@ impl Check<'_> {
     ) -> Result<()> {
         let place = format!("{place}, data file {}", file.object.digest.short());
         self.deletes(&place, table, file).await?;
-        if !self.files.insert((table, file.object.digest)) {
-            return Ok(());
+        // What an entry says can be spoiled when manifests are merged, so each that says something
+        // else of the file is checked.
+        let facts = (&file.object, file.footer_bytes, file.footer_digest);
+        let facts = (facts, file.rows, file.carries_identity, &file.columns);
+        let facts = Digest::of(format!("{facts:?}").as_bytes());
+        match self.files.insert((table, file.object.digest), facts) {
+            Some(before) if before == facts => return Ok(()),
+            Some(_) => {}
+            None => {
+                self.report.data_files += 1;
+                self.report.data_bytes += file.object.bytes;
+            }
         }
-        self.report.data_files += 1;
-        self.report.data_bytes += file.object.bytes;
         let store = &self.context.store;
         let checked = match self.options {
             FsckOptions::Metadata => crate::data::verify_footer(store, table, file, schema).await,

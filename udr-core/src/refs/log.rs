@@ -18,8 +18,10 @@ use super::Point;
 
 /// Every how many records the hint is renewed: a cold reader probes at most about this far.
 const HINT_EVERY: u64 = 8;
-/// The distances from the hint that a cold reader probes at once.
-const PROBES: [u64; 6] = [0, 1, 2, 4, 8, 16];
+/// How many records from the hint on a cold reader asks for at once. A hint is renewed beside the
+/// record that follows the one it names, so the head is at most [`HINT_EVERY`] past it, unless the
+/// hint was not written.
+const PROBES: u64 = HINT_EVERY + 2;
 /// The most heads that a process remembers.
 const HEADS_MAX: usize = 4_096;
 
@@ -30,10 +32,14 @@ pub struct RefLog {
     env: Env,
     /// The newest record seen of each ref: a lower bound, since records are never deleted.
     heads: Arc<Mutex<Heads>>,
+    /// What was found of each ref, where every one is looked up once.
+    moment: Option<Arc<Mutex<Found>>>,
 }
 
 /// Newest records by kind and folded name.
 type Heads = BTreeMap<(RefKind, String), Arc<RefRecord>>;
+/// Newest records, and refs that do not exist.
+type Found = BTreeMap<(RefKind, String), Option<Arc<RefRecord>>>;
 
 /// How an append ended.
 #[derive(Debug)]
@@ -52,6 +58,15 @@ impl RefLog {
             store,
             env,
             heads: Arc::default(),
+            moment: None,
+        }
+    }
+
+    /// The same logs for who only reads: each ref is looked up once, and later looks find the same.
+    pub(crate) fn at_one_moment(&self) -> Self {
+        Self {
+            moment: Some(Arc::default()),
+            ..self.clone()
         }
     }
 
@@ -64,6 +79,20 @@ impl RefLog {
     ///
     /// `Unavailable`, or `Corrupt` if a record does not validate.
     pub async fn newest(&self, kind: RefKind, name: &RefName) -> Result<Option<Arc<RefRecord>>> {
+        let Some(moment) = &self.moment else {
+            return self.find_newest(kind, name).await;
+        };
+        let key = (kind, name.folded());
+        let known = moment.lock().get(&key).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let found = self.find_newest(kind, name).await?;
+        // Of two that looked at once, the first to come back counts for both.
+        Ok(moment.lock().entry(key).or_insert(found).clone())
+    }
+
+    async fn find_newest(&self, kind: RefKind, name: &RefName) -> Result<Option<Arc<RefRecord>>> {
         if let Some(seen) = self.seen(kind, name) {
             return self.gallop(kind, name, seen).await.map(Some);
         }
@@ -72,15 +101,12 @@ impl RefLog {
             None => self.store.last_record(kind, name).await?,
         };
         let Some(hint) = hint else { return Ok(None) };
-        let probes = PROBES
-            .iter()
-            .filter_map(|d| hint.0.checked_add(*d))
+        let probes = (0..PROBES)
+            .filter_map(|distance| hint.0.checked_add(distance))
             .map(RecordNumber);
         let records = try_join_all(probes.map(|n| self.record(kind, name, n))).await?;
-        let found = records
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or(records.len());
+        let absent = records.iter().position(Option::is_none);
+        let found = absent.unwrap_or(records.len());
         let Some(newest) = records.into_iter().take(found).next_back().flatten() else {
             // The hint is damaged: what is there counts.
             let Some(last) = self.store.last_record(kind, name).await? else {
@@ -94,7 +120,7 @@ impl RefLog {
             return self.gallop(kind, name, newest).await.map(Some);
         };
         self.remember(kind, name, &newest);
-        if found == 2 || found == 1 {
+        if absent.is_some() {
             // The record after the newest was asked for and is not there.
             return Ok(Some(newest));
         }
@@ -152,7 +178,7 @@ impl RefLog {
         Ok(records)
     }
 
-    /// Publishes `record`, whose number follows the newest one's.
+    /// Publishes `record`, whose number follows that of `below`; there is none below the first.
     ///
     /// 1. The record is created if its number is free; a plain success is final.
     /// 2. Any other answer is checked by reading the record back: our bytes mean success,
@@ -163,7 +189,12 @@ impl RefLog {
     /// # Errors
     ///
     /// `Unavailable` if nothing was published; `Indeterminate` if it is unknown.
-    pub async fn append(&self, kind: RefKind, record: RefRecord) -> Result<Appended> {
+    pub async fn append(
+        &self,
+        kind: RefKind,
+        below: Option<&RefRecord>,
+        record: RefRecord,
+    ) -> Result<Appended> {
         let name = record.name.clone();
         let number = record.number();
         let bytes = encode(&record)?;
@@ -185,7 +216,7 @@ impl RefLog {
         let (created, ()) = futures::join!(create, hint);
         let created = match created {
             Err(error) if error.kind() == ErrorKind::Indeterminate => {
-                self.fence(kind, &record, bytes, error).await?
+                self.fence(kind, below, &record, bytes, error).await?
             }
             other => other?,
         };
@@ -280,7 +311,7 @@ impl RefLog {
             started_at: version,
             from,
         };
-        match self.append(kind, record).await? {
+        match self.append(kind, below.as_deref(), record).await? {
             Appended::Published(record) => Ok(record),
             Appended::Lost(_) => Err(taken()),
         }
@@ -297,7 +328,7 @@ impl RefLog {
             head: None,
             ..self.following(&head, RecordKind::Delete)?
         };
-        match self.append(kind, record).await? {
+        match self.append(kind, Some(&head), record).await? {
             Appended::Published(_) => Ok(()),
             Appended::Lost(_) => Err(Error::conflict("the ref moved while it was being dropped")
                 .with("name", name)
@@ -348,7 +379,8 @@ impl RefLog {
             return Err(self.no_such_ref(RefKind::Branch, name).await);
         }
         let fence = self.following(&newest, RecordKind::Fence)?;
-        match self.append(RefKind::Branch, fence).await? {
+        let branch = RefKind::Branch;
+        match self.append(branch, Some(&newest), fence).await? {
             Appended::Lost(other) if other.transactions.contains(&id) => Ok(Some(other)),
             Appended::Lost(_) | Appended::Published(_) => Ok(None),
         }
@@ -376,6 +408,7 @@ impl RefLog {
     async fn fence(
         &self,
         kind: RefKind,
+        below: Option<&RefRecord>,
         record: &RefRecord,
         bytes: Bytes,
         error: Error,
@@ -396,12 +429,10 @@ impl RefLog {
             // Nothing below to fence on, or a fence would have to keep the head alive.
             return Err(unknown(error));
         }
-        // The head below this record; `record.head` is what it would have published.
-        let below = match self.seen(kind, &record.name) {
-            Some(below) if below.number().0 + 1 == record.number().0 => below,
-            _ => return Err(unknown(error)),
+        let Some(below) = below else {
+            return Err(unknown(error));
         };
-        let fence = self.following(&below, RecordKind::Fence)?;
+        let fence = self.following(below, RecordKind::Fence)?;
         match self
             .store
             .create_record(kind, &record.name, record.number(), encode(&fence)?)
@@ -429,10 +460,13 @@ impl RefLog {
         let mut step = 1u64;
         // Doubling until a record is absent …
         let mut absent = loop {
-            let number = RecordNumber(newest.number().0.saturating_add(step));
-            match self.record(kind, name, number).await? {
+            let number = newest.number().0.saturating_add(step);
+            if number > RecordNumber::MAX.0 {
+                break number;
+            }
+            match self.record(kind, name, RecordNumber(number)).await? {
                 Some(record) => newest = record,
-                None => break number.0,
+                None => break number,
             }
             step = step.saturating_mul(2);
         };

@@ -9,13 +9,16 @@ use quick_cache::sync::Cache;
 
 use crate::error::Result;
 use crate::format::{
-    Manifest, ManifestRef, NamespacePage, ObjectRef, Root, Schema, Stored, TableState, decode,
+    KeyPage, Manifest, ManifestRef, NamespacePage, ObjectRef, Root, Schema, Stored, TableState,
+    decode,
 };
 use crate::id::Digest;
 use crate::store::Store;
 
 /// How many decoded roots, pages and table states are kept.
 const OBJECTS_MAX: usize = 1_024;
+/// How many decoded pages of idempotency keys are kept: twice what a branch has.
+const KEY_PAGES_MAX: usize = 128;
 /// How many decoded manifests are kept: 64 full ones with 16 columns are about 100 MB.
 const MANIFEST_ENTRIES_MAX: u64 = 64 * Manifest::ENTRIES_MAX as u64;
 
@@ -38,6 +41,7 @@ pub(crate) struct Loader {
 struct Caches {
     roots: Cache<Digest, Arc<Root>>,
     pages: Cache<Digest, Arc<NamespacePage>>,
+    keys: Cache<Digest, Arc<KeyPage>>,
     states: Cache<Digest, Arc<TableState>>,
     manifests: Cache<Digest, Arc<Manifest>, ByEntries>,
 }
@@ -47,6 +51,7 @@ impl Loader {
         let caches = Caches {
             roots: Cache::new(OBJECTS_MAX),
             pages: Cache::new(OBJECTS_MAX),
+            keys: Cache::new(KEY_PAGES_MAX),
             states: Cache::new(OBJECTS_MAX),
             manifests: Cache::with_weighter(OBJECTS_MAX, MANIFEST_ENTRIES_MAX, ByEntries),
         };
@@ -66,6 +71,10 @@ impl Loader {
 
     pub(crate) async fn page(&self, object: &ObjectRef) -> Result<Arc<NamespacePage>> {
         self.load(&self.caches.pages, object).await
+    }
+
+    pub(crate) async fn key_page(&self, object: &ObjectRef) -> Result<Arc<KeyPage>> {
+        self.load(&self.caches.keys, object).await
     }
 
     pub(crate) async fn state(&self, object: &ObjectRef) -> Result<Arc<TableState>> {

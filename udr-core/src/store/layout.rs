@@ -117,6 +117,7 @@ impl Layout {
         plain
             .then(|| digits.parse().ok().map(RecordNumber))
             .flatten()
+            .filter(|number| *number <= RecordNumber::MAX)
     }
 
     /// The ref whose folder, in [`Layout::refs`], is `path`.
@@ -169,6 +170,7 @@ mod tests {
             "hint.json",
             "42.json",
             "0000000000000000004x.json",
+            "18446744073709551615.json",
             "00000000000000000042",
         ] {
             assert_eq!(Layout::number_of(&Path::from(stranger)), None, "{stranger}");

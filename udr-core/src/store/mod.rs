@@ -24,6 +24,7 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ListResult, ObjectStore};
+use tokio::sync::OnceCell;
 
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -48,6 +49,28 @@ pub enum Durability {
     Full,
     /// Nothing is synced; for tests and scratch.
     None,
+}
+
+/// How much of a data file is verified when parts of it are read. Metadata and the footers of data
+/// files always are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// Nothing but the footer.
+    #[default]
+    Metadata,
+    /// Every column chunk that is read, against the digest that the footer has. Chunks are read
+    /// whole for it.
+    Full,
+}
+
+/// When it is found out whether a store creates an object only if it is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Probe {
+    /// Before the first record of each process, unless the store is local or in memory.
+    #[default]
+    BeforeWriting,
+    /// Only when a repository is made; for stores that are known to.
+    Never,
 }
 
 /// What kind of ref a record belongs to.
@@ -78,6 +101,10 @@ pub struct StoreOptions {
     pub cache_bytes: u64,
     /// How failed calls are repeated.
     pub retry: RetryPolicy,
+    /// When conditional writes are tried.
+    pub probe: Probe,
+    /// How much of data files is verified.
+    pub verify: Verify,
     /// Options of the remote store, such as `endpoint`, `region` or `allow_http`, as
     /// `object_store` spells them; they go before the environment's.
     pub options: Vec<(String, String)>,
@@ -91,6 +118,8 @@ impl Default for StoreOptions {
             durability: Durability::default(),
             cache_bytes: CACHE_BYTES,
             retry: RetryPolicy::default(),
+            probe: Probe::default(),
+            verify: Verify::default(),
             options: Vec::new(),
             env: Env::system(),
         }
@@ -105,6 +134,8 @@ impl fmt::Debug for StoreOptions {
             .field("durability", &self.durability)
             .field("cache_bytes", &self.cache_bytes)
             .field("retry", &self.retry)
+            .field("probe", &self.probe)
+            .field("verify", &self.verify)
             .field("options", &options)
             .finish_non_exhaustive()
     }
@@ -124,6 +155,10 @@ struct Inner {
     location: String,
     cache: ObjectCache,
     retry: RetryPolicy,
+    probe: Probe,
+    verify: Verify,
+    /// Set once the store was found to honour conditions.
+    trusted: OnceCell<()>,
     env: Env,
 }
 
@@ -178,7 +213,12 @@ impl Store {
     }
 
     fn new(opened: location::Opened, options: &StoreOptions) -> Self {
+        // Links see to it on local disk, and memory has one lock.
+        let known = opened.local.is_some() || opened.location.starts_with("memory:");
         let inner = Inner {
+            probe: if known { Probe::Never } else { options.probe },
+            verify: options.verify,
+            trusted: OnceCell::new(),
             backend: opened.backend,
             local: opened.local,
             layout: Layout::new(opened.prefix),
@@ -190,6 +230,11 @@ impl Store {
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// How much of data files is verified.
+    pub fn verify(&self) -> Verify {
+        self.inner.verify
     }
 
     /// What the store was opened as, without secrets.

@@ -265,7 +265,8 @@ impl Store {
         Ok(StagedFile::new(table, epoch, body))
     }
 
-    /// Gives a data file its name; durable no later than the next record that this store creates.
+    /// Gives a data file its name; durable no later than the next record that this store creates,
+    /// or the end of [`Store::flush`].
     ///
     /// # Errors
     ///
@@ -295,6 +296,22 @@ impl Store {
             Body::Spooled(file) => self.upload(&path, file, object.bytes).await?,
         }
         Ok(object)
+    }
+
+    /// Makes everything durable that was stored through this store.
+    ///
+    /// Creating a record does so by itself. It is needed where the record that refers to an object
+    /// or a data file is created by another process, or through another store of the same place.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if something cannot be made durable.
+    pub async fn flush(&self) -> Result<()> {
+        let Some(local) = &self.inner.local else {
+            return Ok(());
+        };
+        let flushed = local.flush().await;
+        flushed.map_err(|e| failure::explain_write(&e, &Path::default()))
     }
 
     async fn upload(&self, path: &Path, file: tempfile::SpooledTempFile, bytes: u64) -> Result<()> {
@@ -341,7 +358,21 @@ impl Store {
                 }
             }
         }
-        writer.finish().await.map(drop)
+        let Err(error) = writer.finish().await else {
+            return Ok(());
+        };
+        // A client that repeats a completion whose answer was lost is told that there is no such
+        // upload. The name says which bytes are there, so their number tells.
+        match self.inner.backend.head(path).await {
+            Ok(meta) if meta.size == bytes => Ok(()),
+            _ => Err(match error {
+                StoreError::NotFound { source, .. } => StoreError::Generic {
+                    store: "multipart",
+                    source,
+                },
+                other => other,
+            }),
+        }
     }
 
     /// Ranges of a data file, in the order asked for.

@@ -1,6 +1,7 @@
 //! Finding out whether a store keeps its promises.
 //!
-//! In: a store. Out: nothing, or a refusal. Called when a repository is opened for writing.
+//! In: a store. Out: nothing, or a refusal. Called when a repository is made, and before the first
+//! record of a process.
 //! Some servers accept a conditional write and ignore its condition; on those, two writers would
 //! both be told that they published. Others check it without a lock, which only a race shows.
 
@@ -14,7 +15,7 @@ use object_store::{ObjectStoreExt as _, PutMode, PutOptions};
 use crate::error::{Error, ErrorKind, Result};
 
 use super::readback::Created;
-use super::{Store, failure};
+use super::{Probe, Store, failure};
 
 /// How many creates race for one name.
 const RACERS: usize = 8;
@@ -29,15 +30,35 @@ impl Store {
     pub async fn probe(&self) -> Result<()> {
         if let Some(local) = &self.inner.local {
             // Links see to it on local disk, whatever else is true; only writing is tried.
-            let swept = local.sweep().await;
-            swept.map_err(|error| failure::explain(&error, &Path::default()))?;
+            if let Err(error) = local.sweep().await {
+                tracing::debug!(%error, "what interrupted writes left could not be swept");
+            }
         }
         let id = self.inner.env.file_id().to_string();
         let path = self.inner.layout.probe(&id);
         let result = self.race(&path).await;
         // Nobody looks at it again; if it stays, it is small.
         drop(self.inner.backend.delete(&path).await);
+        if result.is_ok() {
+            self.inner.trusted.set(()).ok();
+        }
         result
+    }
+
+    /// Probes the store, once, before anything is published through it, unless
+    /// [`StoreOptions::probe`](super::StoreOptions::probe) says otherwise: a repository may have
+    /// been made on another store than the one that it is reached through.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::probe`].
+    pub async fn trust(&self) -> Result<()> {
+        let inner = &self.inner;
+        if inner.probe == Probe::Never {
+            return Ok(());
+        }
+        inner.trusted.get_or_try_init(|| self.probe()).await?;
+        Ok(())
     }
 
     async fn race(&self, path: &Path) -> Result<()> {

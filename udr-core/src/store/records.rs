@@ -23,7 +23,8 @@ impl Store {
     /// # Errors
     ///
     /// `Indeterminate` if it cannot be found out whether the record is there, `Unavailable` only
-    /// if nothing can have been stored, `Unsupported` if the store has no conditional writes.
+    /// if nothing can have been stored, `Unsupported` if the store has no conditional writes or
+    /// ignores them.
     ///
     /// # Cancel safety
     ///
@@ -36,6 +37,7 @@ impl Store {
         number: RecordNumber,
         bytes: Bytes,
     ) -> Result<Created> {
+        self.trust().await?;
         self.create(&self.inner.layout.record(kind, name, number), bytes)
             .await
     }
@@ -87,6 +89,7 @@ impl Store {
         name: &RefName,
         number: RecordNumber,
     ) -> Result<RecordNumber> {
+        self.trust().await?;
         let path = self.inner.layout.hint(kind, name);
         let hint = Bytes::from(number.to_string());
         // On local disk a claim need not outlive the power: nor does anybody who has seen it, and

@@ -248,6 +248,7 @@ impl Transaction {
     /// Adds data files, written for this table, to it.
     ///
     /// Reads the manifests that the commit will merge, unless they are at hand; see [`read_ahead`].
+    /// Files that another store wrote must be durable; see [`Store::flush`].
     ///
     /// # Errors
     ///

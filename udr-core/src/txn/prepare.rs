@@ -69,7 +69,11 @@ impl Draft<'_> {
     pub(super) async fn prepare(&self) -> Result<Prepared> {
         let (epoch, about) = (self.epoch, self.about);
         let parent = self.base.point().commit;
-        let sequence = parent.sequence + 1;
+        let sequence = parent.sequence.checked_add(1);
+        let sequence = sequence.ok_or_else(|| {
+            Error::corrupt("a commit has a sequence that nothing can follow")
+                .with("commit", parent.id())
+        })?;
         let mut changes = namespace_changes(self.overlay);
         let mut renamed = Renamed::new();
         let mut new = NewObjects::default();
@@ -165,7 +169,11 @@ impl Draft<'_> {
     async fn views(&self, changes: &mut Vec<Change>, renamed: &mut Renamed) -> Result<()> {
         for (path, relation) in &self.overlay.relations {
             let entry = match relation {
-                Some(StagedRelation::Table(_)) => continue,
+                Some(StagedRelation::Table(_)) => {
+                    // The name may have been a view's.
+                    changes.extend(view_change(self.base.catalog(), path, false).await?);
+                    continue;
+                }
                 Some(StagedRelation::View(view)) => Some(Entry::View(view.clone())),
                 None => None,
             };

@@ -13,7 +13,7 @@ use super::{
     Action, CommitOutcome, Committed, Conflict, Conflicted, Context, Isolation, Transaction,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Commit, CommitRef, KeyPage, RecordKind, RefRecord, Root};
+use crate::format::{Commit, CommitRef, RecordKind, RefRecord, Root};
 use crate::id::Version;
 use crate::refs::{Appended, Point};
 use crate::snapshot::overlay::Overlay;
@@ -54,9 +54,9 @@ impl Transaction {
     /// # Errors
     ///
     /// `Invalid` if a row breaks a constraint; `Unsupported` if nobody can tell, see
-    /// [`Transaction::set_validator`]; `Unavailable` if nothing was published, `Indeterminate` if it is unknown whether it was,
-    /// `Conflict` if others were faster too often, `NotFound` if the branch was dropped,
-    /// `Corrupt`.
+    /// [`Transaction::set_validator`]; `Unavailable` if nothing was published, `Indeterminate` if
+    /// it is unknown whether it was, `Conflict` if others were faster too often, `NotFound` if the
+    /// branch was dropped, `Corrupt`.
     ///
     /// # Cancel safety
     ///
@@ -69,7 +69,9 @@ impl Transaction {
         if let Some(committed) = self.replay_of_key(&self.base).await? {
             return Ok(CommitOutcome::Committed(committed));
         }
-        let rewrites = Rewrites::of(&self.context, self.epoch(), &self.overlay).await?;
+        // In boxes, so that the future of a commit is small.
+        let rewrites = Rewrites::of(&self.context, self.epoch(), &self.overlay);
+        let rewrites = Box::pin(rewrites).await?;
         let mut head = Head {
             record: Arc::clone(&self.record),
             base: self.base.clone(),
@@ -85,11 +87,11 @@ impl Transaction {
                 return Ok(self.conflicted(vec![conflict]));
             }
             checked = Some(staged);
-            if let Some(committed) = self.attempt(&head, &rewrites, attempt).await? {
+            if let Some(committed) = Box::pin(self.attempt(&head, &rewrites, attempt)).await? {
                 return Ok(CommitOutcome::Committed(committed));
             }
             self.pause(attempt).await;
-            match self.rebase(&head, &mut between, attempt).await? {
+            match Box::pin(self.rebase(&head, &mut between, attempt)).await? {
                 Rebased::Head(newer) => head = *newer,
                 Rebased::Replayed(committed) => return Ok(CommitOutcome::Committed(committed)),
                 Rebased::Conflicts(conflicts) => return Ok(self.conflicted(conflicts)),
@@ -133,7 +135,11 @@ impl Transaction {
         record.commits = vec![prepared.commit];
         record.transactions = vec![self.id];
         let version = record.version;
-        match context.refs.append(RefKind::Branch, record).await? {
+        match context
+            .refs
+            .append(RefKind::Branch, Some(&head.record), record)
+            .await?
+        {
             Appended::Published(_) => {
                 let commit_id = prepared.commit.id();
                 prepared.keep(context);
@@ -237,27 +243,29 @@ impl Transaction {
         let Some(sequence) = find_key(context, base.catalog().root(), key).await? else {
             return Ok(None);
         };
-        let mut commit = base.point().commit;
-        // Keys are looked up by sequence, commits by walking: the distance is what was committed
-        // since the first try.
-        while commit.sequence > sequence {
-            let decoded = context.history.commit(&commit).await?;
-            match decoded.parents.first() {
-                Some(parent) => commit = *parent,
-                None => break,
+        let history = &context.history;
+        let found = match history.at_sequence(self.branch(), sequence).await? {
+            Some((record, commit)) => (record.version, commit),
+            // A branch that starts in the middle of a merge shows what led there from its start on.
+            None => {
+                let mut commit = base.point().commit;
+                while commit.sequence > sequence {
+                    match history.commit(&commit).await?.parents.first() {
+                        Some(parent) => commit = *parent,
+                        None => break,
+                    }
+                }
+                (self.record.started_at, commit)
             }
-        }
-        let published = context
-            .history
-            .published(self.branch(), commit.id(), commit.sequence)
-            .await?;
-        let Some((_, record)) = published else {
-            return Err(Error::corrupt("an idempotency key leads to no commit")
+        };
+        let (version, commit) = found;
+        if history.commit(&commit).await?.idempotency_key.as_ref() != Some(key) {
+            return Err(Error::corrupt("an idempotency key leads to another commit")
                 .with("key", key)
                 .with("sequence", sequence));
-        };
+        }
         Ok(Some(Committed {
-            version: record.version,
+            version,
             commit_id: commit.id(),
             replayed: true,
             attempts: 0,
@@ -419,7 +427,7 @@ async fn find_key(context: &Context, root: &Root, key: &str) -> Result<Option<u6
         return Ok(Some(entry.sequence));
     }
     let mut pages = futures::stream::iter(root.keys.pages.iter().rev().copied())
-        .map(|page| async move { context.loader.object::<KeyPage>(&page).await })
+        .map(|page| async move { context.loader.key_page(&page).await })
         .buffered(CONCURRENCY);
     while let Some(page) = pages.try_next().await? {
         if let Some(entry) = page.keys.iter().find(|entry| entry.key == key) {

@@ -19,13 +19,13 @@ use datafusion::config::ConfigOptions;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use parking_lot::{Mutex, RwLock};
-use udr_core::Repository;
 use udr_core::data::{FooterCache, WriteOptions};
 use udr_core::format::DataFile;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
 use udr_core::snapshot::Snapshot;
-use udr_core::{Error, Result};
+use udr_core::store::Verify;
+use udr_core::{Error, Moment, Repository, Result};
 
 use crate::constraint::{RuleBasis, Validator};
 
@@ -78,9 +78,13 @@ struct State {
     as_of: Option<(Revision, Snapshot)>,
     /// Who commits are by, where that is not who they were by at first.
     author: Option<String>,
+    /// How much is verified, where that is not what the store's options say.
+    verify: Option<Verify>,
     transaction: Slot,
     /// Counts the changes that were made in transactions.
     changes: u64,
+    /// How many there were when changes were last undone.
+    undone: u64,
 }
 
 impl UdrSession {
@@ -100,8 +104,10 @@ impl UdrSession {
                 branch: parts.branch,
                 as_of: None,
                 author: None,
+                verify: None,
                 transaction: Slot::Idle,
                 changes: 0,
+                undone: 0,
             }),
             names: Mutex::new(Names::default()),
         }
@@ -143,7 +149,8 @@ impl UdrSession {
             state.branch = branch;
             state.as_of = None;
         }
-        self.refresh_names().await
+        self.names_changed().await;
+        Ok(())
     }
 
     /// The revision that every statement reads, if the session is pinned to one.
@@ -176,7 +183,8 @@ impl UdrSession {
             refuse_open(&state, "the session cannot be pinned inside a transaction")?;
             state.as_of = pin;
         }
-        self.refresh_names().await
+        self.names_changed().await;
+        Ok(())
     }
 
     /// Says who the following commits are by, that of an open transaction included; `None` is whom
@@ -191,6 +199,18 @@ impl UdrSession {
         }
         self.state.lock().author = author;
         Ok(())
+    }
+
+    /// How much of data files the statements of the session verify.
+    pub fn verify(&self) -> Verify {
+        let own = self.state.lock().verify;
+        own.unwrap_or_else(|| self.repository.store().verify())
+    }
+
+    /// Says how much of data files the following statements verify; `None` is what the options of
+    /// the store say.
+    pub fn set_verify(&self, verify: Option<Verify>) {
+        self.state.lock().verify = verify;
     }
 
     /// What the next statement reads: the open transaction with its own writes, the state that the
@@ -216,10 +236,15 @@ impl UdrSession {
 
     /// The state that `source` names at this moment, and the transaction it belongs to.
     pub(crate) async fn pinned(&self, source: &Source) -> Result<Pinned> {
+        self.pinned_in(&self.repository.moment(), source).await
+    }
+
+    /// As [`UdrSession::pinned`], with the heads of branches as a statement has found them.
+    pub(crate) async fn pinned_in(&self, moment: &Moment, source: &Source) -> Result<Pinned> {
         let fixed = match source {
             Source::Tip => None,
-            Source::At(revision) => Some(self.snapshot_at(revision).await?),
-            Source::On(branch, revision) => Some(self.repository.resolve(branch, revision).await?),
+            Source::At(revision) => Some(moment.resolve(&self.branch(), revision).await?),
+            Source::On(branch, revision) => Some(moment.resolve(branch, revision).await?),
         };
         if let Some(snapshot) = fixed {
             return Ok(Pinned::published(snapshot));
@@ -234,7 +259,7 @@ impl UdrSession {
             }
             state.branch.clone()
         };
-        let snapshot = self.repository.head(&branch).await?;
+        let snapshot = moment.head(&branch).await?;
         Ok(Pinned::published(snapshot))
     }
 

@@ -4,7 +4,7 @@ use datafusion::common::Result;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use udr_core::Error;
 
-use super::ast::{Access, Command, Effect, Existing, Missing, RefKind};
+use super::ast::{Access, Command, Effect, Existing, Missing, RefKind, StateName};
 use super::cursor::Cursor;
 use super::{external, instant};
 
@@ -122,17 +122,22 @@ fn no_chain(cursor: &mut Cursor<'_>) -> Result<()> {
 }
 
 /// A revision after `FROM` or `AS OF`, with the noun that some write before it.
-fn revision(cursor: &mut Cursor<'_>) -> Result<String> {
+fn revision(cursor: &mut Cursor<'_>) -> Result<StateName> {
+    let mut kind = None;
     if !cursor.ends_after(1) {
         if cursor.take(&["TIMESTAMP"]) {
             let text = cursor.string("a time in single quotes")?;
-            return instant::parse(&text)
-                .and_then(instant::render)
-                .map_err(external);
+            let time = instant::parse(&text).and_then(instant::render);
+            let revision = time.map_err(external)?;
+            return Ok(StateName { kind, revision });
         }
-        cursor.take_any(&["VERSION", "BRANCH", "TAG"]);
+        if !cursor.take(&["VERSION"]) {
+            kind = ref_kind(cursor, 0);
+            cursor.skip(usize::from(kind.is_some()));
+        }
     }
-    cursor.reference("a revision")
+    let revision = cursor.reference("a revision")?;
+    Ok(StateName { kind, revision })
 }
 
 fn ref_kind(cursor: &Cursor<'_>, ahead: usize) -> Option<RefKind> {
@@ -296,19 +301,22 @@ fn describe(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
     Ok(Some(Command::DescribeHistory { table, limit }))
 }
 
-/// `SET udr.as_of`, `SET udr.author`, `SET udr.branch`, and `RESET` of the first two; other
-/// settings are the engine's.
+/// `SET` of `udr.as_of`, `udr.author`, `udr.branch` and `udr.verify`, and `RESET` of all but the
+/// branch; other settings are the engine's.
 fn set(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
     let reset = cursor.is(0, "RESET");
     let branch = cursor.is(3, "BRANCH");
     let author = cursor.is(3, "AUTHOR");
-    let ours = branch || author || cursor.is(3, "AS_OF");
+    let verify = cursor.is(3, "VERIFY");
+    let ours = branch || author || verify || cursor.is(3, "AS_OF");
     if !(reset || cursor.is(0, "SET")) || !cursor.is(1, "UDR") || !ours {
         return Ok(None);
     }
     let to = |value| {
         Some(if author {
             Command::SetAuthor(value)
+        } else if verify {
+            Command::SetVerify(value)
         } else {
             Command::SetAsOf(value)
         })
@@ -337,6 +345,8 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
     }
     let value = if author {
         cursor.string("the author's name as text")?
+    } else if verify {
+        cursor.reference("full or metadata")?
     } else {
         cursor.reference("a revision")?
     };

@@ -1,16 +1,21 @@
 //! BEGIN, COMMIT, ROLLBACK, savepoints, and the session's pin.
 
 use arrow::record_batch::RecordBatch;
+use udr_core::store::Verify;
 use udr_core::{Error, Result};
 
 use super::result::{batch, commit_schema, done, maybe_commit, maybe_version, one_text};
+use super::revision;
 use crate::session::{BeginOptions, UdrSession};
 use crate::sql::ast::{Access, Command};
 
 pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<RecordBatch> {
     match command {
         Command::Begin { access, as_of } => {
-            let as_of = as_of.as_deref().map(str::parse).transpose()?;
+            let as_of = match as_of {
+                Some(state) => Some(revision(session, state).await?),
+                None => None,
+            };
             let read_only = matches!(access, Access::ReadOnly);
             session.begin(BeginOptions { read_only, as_of }).await?;
             done("transaction started")
@@ -46,6 +51,22 @@ pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<Recor
             done(match author {
                 Some(author) => format!("commits are by {author}"),
                 None => "commits are by whom they were by at first".to_owned(),
+            })
+        }
+        Command::SetVerify(text) => {
+            let verify = match text.as_deref().map(str::to_ascii_lowercase).as_deref() {
+                None => None,
+                Some("full") => Some(Verify::Full),
+                Some("metadata") => Some(Verify::Metadata),
+                Some(other) => {
+                    return Err(Error::invalid("udr.verify is full or metadata")
+                        .with("value", other.to_owned()));
+                }
+            };
+            session.set_verify(verify);
+            done(match session.verify() {
+                Verify::Full => "column chunks are verified when they are read",
+                Verify::Metadata => "metadata and footers are verified when they are read",
             })
         }
         _ => Err(Error::internal("not a statement about transactions")),

@@ -20,9 +20,10 @@ use udr_core::data::{DataFileReader, FooterCache};
 use udr_core::format::{DataFile, Type};
 use udr_core::id::{FieldId, TableId};
 use udr_core::snapshot::TableSnapshot;
-use udr_core::store::Store;
+use udr_core::store::{Store, Verify};
 
 use crate::error::to_datafusion;
+use crate::session::UdrSession;
 
 /// Makes the readers of one table's data files.
 pub(super) struct DataFileReaderFactory {
@@ -30,20 +31,22 @@ pub(super) struct DataFileReaderFactory {
     table: TableId,
     floats: Vec<(FieldId, String)>,
     footers: Arc<FooterCache>,
+    verify: Verify,
 }
 
 impl DataFileReaderFactory {
-    pub(super) fn new(table: &TableSnapshot, store: Store, footers: Arc<FooterCache>) -> Self {
+    pub(super) fn new(table: &TableSnapshot, session: &UdrSession) -> Self {
         let fields = table.schema().fields().iter();
         let floats = fields
             .filter(|field| matches!(field.ty, Type::Float16 | Type::Float32 | Type::Float64))
             .map(|field| (field.id, field.name.clone()))
             .collect();
         Self {
-            store,
+            store: session.repository().store().clone(),
             table: table.id(),
             floats,
-            footers,
+            footers: Arc::clone(session.footers()),
+            verify: session.verify(),
         }
     }
 
@@ -91,7 +94,8 @@ impl ParquetFileReaderFactory for DataFileReaderFactory {
             self.table,
             Arc::clone(entry),
             Arc::clone(&self.footers),
-        );
+        )
+        .with_verify(self.verify);
         let metrics = ParquetFileMetrics::new(partition_index, file.path().as_ref(), metrics);
         Ok(Box::new(EngineReader {
             inner,

@@ -1,5 +1,6 @@
 //! What data files promise, over all types.
 
+mod chunks;
 mod footers;
 mod generate;
 mod refusals;

@@ -106,6 +106,16 @@ impl LocalStore {
         blocking(path, move || put::note(&root, &place, existing, &text)).await
     }
 
+    /// Syncs everything that waits for the next record.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        let root = Arc::clone(&self.root);
+        blocking(&Path::default(), move || {
+            let synced = root.pending.sync(&root, None);
+            synced.others.map_err(LocalError::unknown)
+        })
+        .await
+    }
+
     /// Removes what interrupted writes left behind, and says how many.
     pub(crate) async fn sweep(&self) -> Result<usize> {
         let root = Arc::clone(&self.root);

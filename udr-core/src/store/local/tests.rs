@@ -276,6 +276,16 @@ async fn added_files_are_durable_before_the_next_created_one() {
 }
 
 #[tokio::test]
+async fn what_was_added_is_durable_once_it_was_flushed() {
+    let dir = TempDir::new().unwrap();
+    let store = open_store(&dir);
+    store.put(&Path::from("a/1"), "x".into()).await.unwrap();
+    assert_eq!(waiting(&store), 1);
+    store.flush().await.unwrap();
+    assert_eq!(waiting(&store), 0);
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_synced_is_written_anew_before_a_record_is_seen() {
     let dir = TempDir::new().unwrap();
     let store = open_store(&dir);

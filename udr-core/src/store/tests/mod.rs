@@ -25,6 +25,7 @@ fn quick() -> StoreOptions {
             attempts: 3,
             ..RetryPolicy::none()
         },
+        probe: Probe::Never,
         env: Env::seeded(7, 0),
         ..StoreOptions::default()
     }
