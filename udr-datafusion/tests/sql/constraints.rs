@@ -369,6 +369,7 @@ async fn a_foreign_key_leads_to_a_key_of_the_same_types() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table is altered step by step")]
 async fn alter_table_checks_the_rows_that_are_there() {
     let f = Fixture::new().await;
     f.udr("CREATE TABLE p (id INT PRIMARY KEY)").await;
