@@ -252,6 +252,14 @@ impl Found {
                     .with("file", self.rows),
             );
         }
+        for field in schema.fields().iter().filter(|field| !field.nullable) {
+            let nulls = self.columns.get(&field.id).map_or(0, |column| column.nulls);
+            // Rows that are deleted may have what is not allowed any more.
+            if nulls > 0 && file.deletes.is_none() {
+                return Err(Error::corrupt("a column that is NOT NULL has NULLs")
+                    .with("column", &field.name));
+            }
+        }
         for (id, stats) in &file.columns {
             let Some(column) = self.columns.get(id) else {
                 continue;

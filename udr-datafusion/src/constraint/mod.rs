@@ -5,10 +5,13 @@
 //! that names constraint, table and row. Called by `statement` (definitions), by whatever writes
 //! data files ([`RowRules`], one row at a time) and by every commit ([`Validator`], rows together).
 
+mod check;
 mod definition;
 mod expression;
+mod foreign_keys;
 mod keys;
 mod query;
+mod reader;
 mod row_rules;
 mod validator;
 

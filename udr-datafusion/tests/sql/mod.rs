@@ -1,6 +1,9 @@
 //! Statements through `udr_sql`, and their twins through plain SQL.
 
 mod call;
+mod constraint_changes;
+mod constraint_checks;
+mod constraint_races;
 mod constraints;
 mod create_table;
 mod ddl;
