@@ -1,7 +1,8 @@
 //! Commits of 100 rows, durable: alone at three lengths of the history, and by eight processes.
 //!
-//! The floor writes the same rows as Parquet and one small record. Each gets a temporary name and
-//! is synced, renamed, and its folder synced. Encoding the rows is not part of it.
+//! The floor turns the same rows into Parquet and writes them and one small record. Each gets a
+//! temporary name and is synced, renamed, and its folder synced. What the disk alone takes of that
+//! is printed, too.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -14,6 +15,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
@@ -134,8 +136,10 @@ async fn fill(folder: &Path, versions: u64) {
 /// Writes what a commit must write, under names that nothing has.
 struct Floor {
     folder: PathBuf,
-    parquet: Vec<u8>,
+    batch: RecordBatch,
     next: u64,
+    /// What the disk took.
+    disk: Duration,
 }
 
 impl Floor {
@@ -143,22 +147,27 @@ impl Floor {
         for part in ["data", "refs"] {
             std::fs::create_dir_all(folder.join(part)).unwrap();
         }
-        let parquet = parquet(&batch());
         Self {
             folder,
-            parquet,
+            batch: batch(),
             next: 0,
+            disk: Duration::ZERO,
         }
     }
 
     fn commit(&mut self) {
+        let parquet = parquet(&self.batch);
         let name = format!("{:012}", self.next);
-        write_durably(&self.folder.join("data"), &name, &self.parquet).unwrap();
-        write_durably(&self.folder.join("refs"), &name, &RECORD).unwrap();
+        let write = || {
+            write_durably(&self.folder.join("data"), &name, &parquet).unwrap();
+            write_durably(&self.folder.join("refs"), &name, &RECORD).unwrap();
+        };
+        self.disk += time(write).1;
         self.next += 1;
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the report of a benchmark")]
 fn alone(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let scratch = scratch().unwrap();
@@ -171,6 +180,7 @@ fn alone(criterion: &mut Criterion) {
         quiesce().unwrap();
         let repository = runtime.block_on(open(&folder, Durability::Full));
         let name = format!("commit_at_{length}");
+        let before = (floor.disk, floor.next);
         compare(criterion, &name, BLOCK, || {
             let mut round = Round {
                 udr: Default::default(),
@@ -182,6 +192,13 @@ fn alone(criterion: &mut Criterion) {
             }
             round
         });
+        let (disk, commits) = (floor.disk - before.0, floor.next - before.1);
+        if let Some(mean) = u32::try_from(commits)
+            .ok()
+            .and_then(|n| disk.checked_div(n))
+        {
+            println!("{name}: of the floor, the disk took {mean:.3?} (mean)");
+        }
     }
 }
 
@@ -252,7 +269,7 @@ fn write_and_exit(kind: &str) {
     println!("{attempts}");
 }
 
-fn eight(folder: &Path, kind: &str) -> (u32, std::time::Duration) {
+fn eight(folder: &Path, kind: &str) -> (u32, Duration) {
     let mut writers = (0..WRITERS)
         .map(|_| Writer::start(folder, kind))
         .collect::<Vec<_>>();

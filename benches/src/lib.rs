@@ -4,6 +4,8 @@
 //! that does it. Both take turns, so that both see the same machine; what is printed are speeds
 //! relative to the floor, and never a pass or a failure.
 
+pub mod lineitem;
+
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -125,4 +127,26 @@ pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// Those of running `sync`.
 pub fn quiesce() -> io::Result<()> {
     std::process::Command::new("sync").status().map(drop)
+}
+
+/// Begins to measure the peak of this process's memory anew.
+///
+/// # Errors
+///
+/// Those of the system, where it is not Linux.
+pub fn reset_peak_memory() -> io::Result<()> {
+    fs::write("/proc/self/clear_refs", "5")
+}
+
+/// The peak of this process's memory since it was reset, in bytes.
+///
+/// # Errors
+///
+/// Those of the system, where it is not Linux.
+pub fn peak_memory() -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.map(|kib| kib << 10)
+        .ok_or_else(|| io::Error::other("the system does not say"))
 }

@@ -12,7 +12,8 @@ use udr_core::name::RefName;
 use udr_core::store::RetryPolicy;
 use udr_core::{ErrorKind, Result};
 use udr_core::{MergeMode, Repository, TransactionOutcome};
-use udr_testkit::fixtures::{self, row};
+use udr_testkit::fixtures::{self, Row, row};
+use udr_testkit::row_changes;
 use udr_testkit::{Fault, FaultStore, Operations};
 
 use crate::world::{
@@ -27,6 +28,7 @@ const CALLS_MAX: u64 = 400;
 enum Act {
     CreateRepository,
     Commit,
+    ChangeRows,
     CreateBranch,
     DropBranch,
     CreateTag,
@@ -79,6 +81,18 @@ impl Act {
                 }
                 committed(transaction.commit().await).map(drop)
             }
+            Self::ChangeRows => {
+                let mut transaction = repository.begin(&main).await?;
+                transaction.set_idempotency_key("the one change");
+                // A vector in one table; in the other most of a file goes, which is written anew.
+                let middle = |row: &Row| row.0 == 1;
+                row_changes::delete(&mut transaction, &path("a"), middle).await?;
+                row_changes::delete(&mut transaction, &path("b"), middle).await?;
+                let first = (|row: &Row| row.0 == 0, "changed");
+                let env = repository.env();
+                row_changes::change(&mut transaction, &path("b"), env, first, &[]).await?;
+                committed(transaction.commit().await).map(drop)
+            }
             Self::CreateBranch => {
                 let head = repository.head(&main).await?;
                 repository
@@ -123,7 +137,7 @@ impl Act {
         ];
         let done = match self {
             Self::CreateRepository => true,
-            Self::Commit | Self::FastForward => found != expected,
+            Self::Commit | Self::ChangeRows | Self::FastForward => found != expected,
             Self::CreateBranch => branches == ["dev", "main", "new", "old"],
             Self::DropBranch => branches == ["dev", "main"],
             Self::CreateTag => tags == ["v1", "v2"],
@@ -137,6 +151,13 @@ impl Act {
         expected[0].extend(more.iter().map(|id| (row(*id), 1)));
         if self == Self::Commit {
             expected[1].extend(more.iter().map(|id| (row(*id), 1)));
+        }
+        if self == Self::ChangeRows && done {
+            let changed = (0, Some("changed".to_owned()));
+            expected = [
+                fixtures::multiset([row(0), row(2)]),
+                fixtures::multiset([changed, row(2)]),
+            ];
         }
         assert_eq!(found, expected, "a commit happened by half");
         if !done || !matches!(self, Self::CreateBranch | Self::DropBranch) {
@@ -157,7 +178,7 @@ impl Act {
     /// The branch whose log tells whether it happened, if it had one before.
     fn branch(self) -> Option<&'static str> {
         match self {
-            Self::Commit | Self::FastForward => Some("main"),
+            Self::Commit | Self::ChangeRows | Self::FastForward => Some("main"),
             Self::DropBranch => Some("old"),
             Self::CreateRepository | Self::CreateBranch | Self::CreateTag | Self::DropTag => None,
         }
@@ -170,7 +191,7 @@ impl Act {
                 Some(ErrorKind::AlreadyExists)
             }
             Self::DropBranch | Self::DropTag => Some(ErrorKind::NotFound),
-            Self::Commit | Self::FastForward => None,
+            Self::Commit | Self::ChangeRows | Self::FastForward => None,
         }
     }
 }
@@ -349,6 +370,7 @@ macro_rules! sweeps {
 sweeps! {
     create_repository: Act::CreateRepository;
     commit: Act::Commit;
+    change_rows: Act::ChangeRows;
     create_branch: Act::CreateBranch;
     drop_branch: Act::DropBranch;
     create_tag: Act::CreateTag;

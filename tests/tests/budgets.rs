@@ -13,7 +13,8 @@ use udr_core::name::RefName;
 use udr_core::refs::Revision;
 use udr_datafusion::{InstallOptions, install, udr_sql};
 use udr_testkit::counting::Calls;
-use udr_testkit::{CountingStore, Operation, Operations, fixtures};
+use udr_testkit::fixtures::Row;
+use udr_testkit::{CountingStore, Operation, Operations, fixtures, row_changes};
 
 use crate::world::{
     append, check, commit_rows, committed, create, create_tables, named, once, path, rows, store,
@@ -96,6 +97,35 @@ async fn a_cold_commit_is_two_round_trips_whatever_it_merges() {
         let calls = counting.take();
         let depth = calls.depth();
         assert!(depth <= 2, "commit {i} is {depth} round trips:\n{calls}");
+    }
+    check(&crate::world::open(inner).await.unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_changes_rows_is_two_round_trips_after_its_data() {
+    let (inner, counting, repository) = counted(3).await;
+    let env = repository.env().clone();
+    for round in 0..4 {
+        let mut transaction = repository.begin(&RefName::main()).await.unwrap();
+        // One row in each of the files goes or changes: each has a vector of its own.
+        let gone = |row: &Row| row.0 == round;
+        row_changes::delete(&mut transaction, &path("t"), gone)
+            .await
+            .unwrap();
+        let change = (|row: &Row| row.0 >= 10 && row.0 % 10 == round, "changed");
+        row_changes::change(&mut transaction, &path("t"), &env, change, &[])
+            .await
+            .unwrap();
+        counting.take();
+        committed(transaction.commit().await).unwrap();
+        let calls = counting.take();
+        assert!(
+            calls.depth() <= 2,
+            "{} round trips:\n{calls}",
+            calls.depth()
+        );
+        assert_eq!(calls.on(".dv").count(Operations::WRITES), 3, "{calls}");
+        assert_eq!(lists(&calls), 0, "{calls}");
     }
     check(&crate::world::open(inner).await.unwrap()).await;
 }

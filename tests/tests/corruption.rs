@@ -14,8 +14,10 @@ use udr_core::maintenance::FsckOptions;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
 use udr_core::{Error, ErrorKind, Result};
+use udr_testkit::fixtures::Row;
+use udr_testkit::row_changes;
 
-use crate::world::{check, commit_rows, create, create_tables, named, open, path, rows};
+use crate::world::{check, commit_rows, committed, create, create_tables, named, open, path, rows};
 
 /// A small repository with everything in it: two tables, several commits, a branch, a tag, a
 /// dropped branch.
@@ -44,6 +46,18 @@ async fn sample() -> InMemory {
     commit_rows(&repository, &main, &["b"], 30..33)
         .await
         .unwrap();
+    let mut transaction = repository.begin(&main).await.unwrap();
+    for (table, number) in [("a", 3), ("b", 1)] {
+        let wanted = |row: &Row| row.0 % 10 == number;
+        row_changes::delete(&mut transaction, &path(table), wanted)
+            .await
+            .unwrap();
+    }
+    let change = (|row: &Row| row.0 < 15, "changed");
+    row_changes::change(&mut transaction, &path("b"), repository.env(), change, &[])
+        .await
+        .unwrap();
+    committed(transaction.commit().await).unwrap();
     check(&repository).await;
     inner.fork()
 }
@@ -244,6 +258,33 @@ async fn every_swap_of_valid_objects_is_noticed() {
             report.is_some(),
             "nobody noticed that {path} holds what belongs to {other}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_vector_that_is_damaged_missing_or_another_is_corrupt_and_named() {
+    let base = sample().await;
+    let all = paths(&base).await;
+    let vectors = all.iter().filter(|p| p.as_ref().ends_with(".dv"));
+    let vectors = vectors.collect::<Vec<_>>();
+    assert_eq!(vectors.len(), 2);
+    for (path, other) in [(vectors[0], vectors[1]), (vectors[1], vectors[0])] {
+        let bytes = read(&base, path).await;
+        let mut flipped = bytes.to_vec();
+        flipped[20] ^= 1;
+        let lost = base.fork();
+        lost.delete(path).await.unwrap();
+        for store in [
+            lost,
+            replaced(&base, path, flipped).await,
+            replaced(&base, path, read(&base, other).await).await,
+        ] {
+            let error = read_all(Arc::new(store.fork())).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+            assert!(words(&error).contains(&name_of(path)), "{error:?}");
+            let report = noticed(store).await.unwrap();
+            assert!(report.contains("invariant 6"), "{report}");
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //! by half. Invariants 2, 4 and 8.
 //!
 //! The writer is this test binary, run again with a variable in its environment. It commits the
-//! row numbered `k` to two tables at once and then prints `acknowledged k version`.
+//! row numbered `k` to two tables, and changes a row of a third to say `k`, all at once, and then
+//! prints `acknowledged k version`.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -10,16 +11,18 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use udr_core::Repository;
 use udr_core::env::Env;
 use udr_core::id::Version;
 use udr_core::maintenance::FsckOptions;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
 use udr_core::store::{Store, StoreOptions};
-use udr_testkit::fixtures::{self, row};
+use udr_core::txn::Committed;
+use udr_core::{Repository, Result};
+use udr_testkit::fixtures::{self, Row, Rows, row};
+use udr_testkit::row_changes;
 
-use crate::world::{check, commit_rows, create_tables, head_rows, path};
+use crate::world::{append, check, commit_rows, committed, create_tables, head_rows, path};
 
 const FOLDER: &str = "UDR_TEST_CRASH_FOLDER";
 const KILLS: u32 = 200;
@@ -45,12 +48,32 @@ async fn writer_process() {
     let head = repository.head(&main).await.unwrap();
     let rows = head.table(&path("a")).await.unwrap().rows();
     for k in i64::try_from(rows).unwrap().. {
-        let committed = commit_rows(&repository, &main, &["a", "b"], k..=k)
-            .await
-            .unwrap();
+        let committed = write_one(&repository, k).await.unwrap();
         // The harness has written the test's name without a line's end.
         println!("\nacknowledged {k} {}", committed.version);
     }
+}
+
+/// How many rows the third table has; number `k % COUNTERS` says the last `k`.
+const COUNTERS: i64 = 5;
+
+async fn write_one(repository: &Repository, k: i64) -> Result<Committed> {
+    let mut transaction = repository.begin(&RefName::main()).await?;
+    for table in ["a", "b"] {
+        let batch = fixtures::numbered([k]);
+        append(repository, &mut transaction, &path(table), batch).await?;
+    }
+    let (env, word) = (repository.env(), k.to_string());
+    let change = (|row: &Row| row.0 == k % COUNTERS, word.as_str());
+    row_changes::change(&mut transaction, &path("c"), env, change, &[]).await?;
+    committed(transaction.commit().await)
+}
+
+/// What the third table has once there are `rows` rows in the others.
+fn counters(rows: i64) -> Rows {
+    let last = |i: i64| (0..rows).rev().find(|k| k % COUNTERS == i);
+    let said = |i| (i, last(i).map_or_else(|| row(i).1, |k| Some(k.to_string())));
+    fixtures::multiset((0..COUNTERS).map(said))
 }
 
 fn start(folder: &str) -> Child {
@@ -104,6 +127,11 @@ async fn inspect(folder: &str, acknowledged: &[(i64, Version)]) {
     assert_eq!(
         rows,
         i64::try_from(count("b").await).unwrap(),
+        "a commit is there by half"
+    );
+    assert_eq!(
+        head_rows(&repository, &main, "c").await.unwrap(),
+        counters(rows),
         "a commit is there by half"
     );
     if let Some((k, version)) = acknowledged.last() {
@@ -164,7 +192,10 @@ async fn a_killed_writer_loses_nothing_that_it_acknowledged() {
         let folder = folder.to_str().unwrap();
         let store = Store::open(folder, &StoreOptions::default()).unwrap();
         let repository = Repository::create(store, Env::system()).await.unwrap();
-        create_tables(&repository, &["a", "b"]).await;
+        create_tables(&repository, &["a", "b", "c"]).await;
+        commit_rows(&repository, &RefName::main(), &["c"], 0..COUNTERS)
+            .await
+            .unwrap();
         for kill in 1..=KILLS_PER_REPOSITORY {
             let life = LIFE_MAX.mul_f64(random.random_range(0.05..1.0));
             let acknowledged = kill_after(folder, life);

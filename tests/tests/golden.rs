@@ -35,13 +35,13 @@ use crate::world::{
 };
 
 /// 2026-01-01T00:00:00Z.
-const START: i64 = 1_767_225_600_000_000;
+pub(crate) const START: i64 = 1_767_225_600_000_000;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/v1")
 }
 
-fn open_store(folder: &Path, env: &Env) -> Store {
+pub(crate) fn open_store(folder: &Path, env: &Env) -> Store {
     let options = StoreOptions {
         durability: Durability::None,
         env: env.clone(),
@@ -210,7 +210,7 @@ async fn write(folder: &Path) {
 }
 
 /// Every file below a folder, with its content.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![folder.to_owned()];
     while let Some(next) = waiting.pop() {
@@ -248,10 +248,14 @@ async fn writing_under_a_fixed_seed_gives_the_same_bytes() {
     }
 }
 
-/// A copy that the test may write to.
 fn copy() -> (tempfile::TempDir, Store) {
+    copy_of(&folder())
+}
+
+/// A copy that the test may write to.
+pub(crate) fn copy_of(folder: &Path) -> (tempfile::TempDir, Store) {
     let copy = tempfile::tempdir().unwrap();
-    for (name, bytes) in files(&folder()) {
+    for (name, bytes) in files(folder) {
         let to = copy.path().join(name);
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         std::fs::write(to, bytes).unwrap();

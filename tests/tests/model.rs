@@ -22,6 +22,7 @@ use udr_core::{Error, ErrorKind, Result};
 use udr_core::{FastForward, MergeMode, Repository};
 use udr_testkit::fixtures::{self, Row, Rows, row};
 use udr_testkit::model::{Answer, Catalog, Change, Done, Model, Refusal};
+use udr_testkit::row_changes;
 
 use crate::world::{check, create, named, open, path, rows, upload};
 
@@ -29,6 +30,7 @@ const SESSIONS: usize = 2;
 const TABLES: [&str; 3] = ["a", "b", "c"];
 const BRANCHES: [&str; 3] = ["main", "dev", "x"];
 const TAGS: [&str; 2] = ["v1", "v2"];
+const WORDS: [&str; 2] = ["new", "newer"];
 const SAVEPOINTS: [&str; 2] = ["s", "t"];
 
 #[derive(Debug, Clone)]
@@ -106,6 +108,12 @@ fn change(state: Option<&Catalog>) -> BoxedStrategy<Change> {
         2 => one_of(&TABLES).prop_map(Change::Create),
         8 => (table.clone(), some_rows()).prop_map(|(t, rows)| Change::Append(t, rows)),
         3 => (table.clone(), some_rows()).prop_map(|(t, rows)| Change::Overwrite(t, rows)),
+        5 => (table.clone(), 0i64..5).prop_map(|(t, id)| Change::Delete(t, id)),
+        3 => (table.clone(), 0i64..5, one_of(&WORDS))
+            .prop_map(|(t, id, word)| Change::Update(t, id, word, Vec::new())),
+        2 => (table.clone(), 0i64..5, one_of(&WORDS), some_rows())
+            .prop_map(|(t, id, word, rows)| Change::Update(t, id, word, rows)),
+        1 => table.clone().prop_map(Change::Truncate),
         3 => (table.clone(), one_of(&TABLES)).prop_map(|(a, b)| Change::Rename(a, b)),
         1 => table.prop_map(Change::Drop),
     ]
@@ -129,7 +137,10 @@ fn beginning() -> Vec<Step> {
     vec![
         Step::Auto(main(), Change::Create("a".to_owned())),
         Step::Auto(main(), Change::Create("b".to_owned())),
-        Step::Auto(main(), Change::Append("a".to_owned(), vec![row(0), row(1)])),
+        Step::Auto(
+            main(),
+            Change::Append("a".to_owned(), (0..5).map(row).collect()),
+        ),
     ]
 }
 
@@ -296,6 +307,15 @@ impl Real {
                 let files = upload(&self.repository, transaction, &path, &[batch]).await?;
                 transaction.overwrite(&path, files).await?;
             }
+            Change::Truncate(name) => transaction.truncate(&path(name)).await?,
+            Change::Delete(name, number) => {
+                row_changes::delete(transaction, &path(name), |row| row.0 == *number).await?;
+            }
+            Change::Update(name, number, word, inserted) => {
+                let env = self.repository.env();
+                let change = (|row: &Row| row.0 == *number, word.as_str());
+                row_changes::change(transaction, &path(name), env, change, inserted).await?;
+            }
             Change::Rename(from, to) => transaction.rename_table(&path(from), &path(to)).await?,
             Change::Drop(name) => transaction.drop_table(&path(name)).await?,
         }
@@ -406,7 +426,7 @@ async fn same(snapshot: &Snapshot, expected: &Catalog, what: &str) {
     );
     for (name, rows_expected) in expected {
         let found: Rows = rows(snapshot, &path(name)).await.unwrap();
-        assert_eq!(&found, rows_expected, "rows of {name} in {what}");
+        assert_eq!(found, rows_expected, "rows of {name} in {what}");
         let table = snapshot.table(&path(name)).await.unwrap();
         assert_eq!(
             table.rows(),

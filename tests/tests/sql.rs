@@ -140,12 +140,21 @@ macro_rules! files {
 files! {
     branches
     conflicts
+    constraints
+    delete
     errors
+    merge
     metadata
+    replace_where
+    returning
     show
     tables
     time_travel
     transactions
+    truncate
+    update
+    update_from
+    upsert
     version_clauses
     views
     writes

@@ -6,7 +6,10 @@
 )]
 
 mod architecture;
+mod constraints;
+mod isolation;
 mod row_changes;
+mod row_world;
 mod transactions;
 
 /// A file that is not a module here would never run.

@@ -1,230 +1,22 @@
 //! Deleting and changing rows: what is published, what conflicts, what is found again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray as _, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema as ArrowSchema};
-use futures::TryStreamExt as _;
-use udr_core::data::{
-    DeletionVector, RowId, RowIdentity, TableWriter, WriteOptions, identity_fields, read_rows,
-    replacing,
-};
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
+use udr_core::ErrorKind;
+use udr_core::data::DeletionVector;
 use udr_core::env::Env;
-use udr_core::format::{Change, DataFile, Schema, TableChange, TableOperation};
-use udr_core::id::Version;
+use udr_core::format::{DataFile, DeletionVectorRef, Schema, TableOperation};
+use udr_core::id::{Epoch, Version};
 use udr_core::maintenance::FsckOptions;
 use udr_core::name::{RefName, RelationPath};
 use udr_core::refs::Revision;
-use udr_core::snapshot::Snapshot;
-use udr_core::store::Store;
-use udr_core::txn::{CommitOutcome, Conflict, RowChanges, RowOperation, Transaction};
-use udr_core::{ErrorKind, Repository};
+use udr_core::txn::{RowChanges, RowOperation, Transaction};
 
-async fn repository() -> Repository {
-    let env = Env::seeded(1, 1_700_000_000_000_000);
-    let repository = Repository::create(Store::memory(), env).await.unwrap();
-    let mut txn = begin(&repository).await;
-    txn.create_table(&t(), schema()).await.unwrap();
-    commit(txn).await;
-    repository
-}
-
-fn t() -> RelationPath {
-    RelationPath::parse("public", "t").unwrap()
-}
-
-fn schema() -> Schema {
-    let column = |name| Field::new(name, DataType::Int64, true);
-    Schema::from_arrow(&ArrowSchema::new(vec![column("id"), column("v")])).unwrap()
-}
-
-async fn begin(repository: &Repository) -> Transaction {
-    repository.begin(&RefName::main()).await.unwrap()
-}
-
-async fn commit(txn: Transaction) {
-    match txn.commit().await.unwrap() {
-        CommitOutcome::Committed(_) => {}
-        other => panic!("not committed: {other:?}"),
-    }
-}
-
-async fn conflicts(txn: Transaction) -> Vec<Conflict> {
-    match txn.commit().await.unwrap() {
-        CommitOutcome::Conflicted(conflicted) => conflicted.conflicts,
-        other => panic!("no conflict: {other:?}"),
-    }
-}
-
-async fn head(repository: &Repository) -> Snapshot {
-    repository.head(&RefName::main()).await.unwrap()
-}
-
-/// What the newest commit says of the table.
-async fn summary(repository: &Repository) -> TableChange {
-    let head = head(repository).await;
-    match head.commit().changes.as_slice() {
-        [Change::Table(change)] => change.clone(),
-        other => panic!("not one table: {other:?}"),
-    }
-}
-
-async fn write(
-    txn: &Transaction,
-    rows: &[(i64, i64)],
-    ids: Option<&[Option<RowId>]>,
-) -> Vec<DataFile> {
-    let table = txn.snapshot().table(&t()).await.unwrap();
-    let identity = match ids {
-        Some(_) => RowIdentity::Carried,
-        None => RowIdentity::Own,
-    };
-    let options = WriteOptions {
-        identity,
-        ..WriteOptions::default()
-    };
-    let seed = u64::from_le_bytes(txn.id().as_bytes()[..8].try_into().unwrap());
-    let env = Env::seeded(seed ^ rows.len() as u64 ^ u64::from(txn.is_empty()), 0);
-    let (store, schema) = (table.store(), table.schema());
-    let mut writer =
-        TableWriter::new(store, &env, table.id(), txn.epoch(), schema, options).unwrap();
-    let column = |of: fn(&(i64, i64)) -> i64| -> arrow::array::ArrayRef {
-        Arc::new(rows.iter().map(of).collect::<Int64Array>())
-    };
-    let mut columns = vec![column(|row| row.0), column(|row| row.1)];
-    let mut fields = schema.to_arrow().fields().to_vec();
-    if let Some(ids) = ids {
-        columns.extend(replacing(ids).unwrap());
-        fields.extend(identity_fields().map(Arc::new));
-    }
-    let schema = Arc::new(ArrowSchema::new(fields));
-    let batch = RecordBatch::try_new(schema, columns).unwrap();
-    writer.write(&batch).await.unwrap();
-    writer.finish().await.unwrap()
-}
-
-async fn insert(txn: &mut Transaction, ids: impl IntoIterator<Item = i64>) {
-    let rows = ids.into_iter().map(|id| (id, 0)).collect::<Vec<_>>();
-    let files = Box::pin(write(txn, &rows, None)).await;
-    txn.append(&t(), files).await.unwrap();
-}
-
-struct Found {
-    deleted: Vec<(Arc<DataFile>, DeletionVector)>,
-    rows: Vec<(i64, i64)>,
-    ids: Vec<Option<RowId>>,
-}
-
-/// The rows that a transaction sees and `wanted` picks by id.
-async fn find(snapshot: &Snapshot, wanted: impl Fn(i64) -> bool) -> Found {
-    let table = snapshot.table(&t()).await.unwrap();
-    let mut found = Found {
-        deleted: Vec::new(),
-        rows: Vec::new(),
-        ids: Vec::new(),
-    };
-    for task in table.plan(None).await.unwrap().files {
-        let deleted = task.deleted(table.store(), table.id()).await.unwrap();
-        let rows = read_rows(table.store(), table.id(), &task.file, table.schema());
-        let mut rows = rows.await.unwrap();
-        let mut vector = DeletionVector::new();
-        let mut first = 0;
-        while let Some((batch, ids)) = rows.try_next().await.unwrap() {
-            let column = |i: usize| batch.column(i).as_primitive::<Int64Type>().values();
-            for row in 0..batch.num_rows() {
-                let position = first + row as u64;
-                let gone = deleted.as_ref().is_some_and(|d| d.contains(position));
-                if !gone && wanted(column(0)[row]) {
-                    vector.insert(position);
-                    found.rows.push((column(0)[row], column(1)[row]));
-                    found.ids.push(Some(ids[row]));
-                }
-            }
-            first += batch.num_rows() as u64;
-        }
-        found.deleted.push((task.file, vector));
-    }
-    found
-}
-
-async fn delete(txn: &mut Transaction, wanted: impl Fn(i64) -> bool) {
-    let found = Box::pin(find(&txn.snapshot(), wanted)).await;
-    let changes = RowChanges {
-        operation: RowOperation::Delete,
-        deleted: found.deleted,
-        added: Vec::new(),
-    };
-    txn.change_rows(&t(), changes).await.unwrap();
-}
-
-/// Adds `by` to the value of rows.
-async fn update(txn: &mut Transaction, by: i64, wanted: impl Fn(i64) -> bool) {
-    let found = Box::pin(find(&txn.snapshot(), wanted)).await;
-    let rows = found.rows.iter().map(|(id, v)| (*id, v + by));
-    let rows = rows.collect::<Vec<_>>();
-    let added = Box::pin(write(txn, &rows, Some(&found.ids))).await;
-    let changes = RowChanges {
-        operation: RowOperation::Update,
-        deleted: found.deleted,
-        added,
-    };
-    txn.change_rows(&t(), changes).await.unwrap();
-}
-
-/// Rows by id; checks that counts and statistics agree with them.
-async fn contents(snapshot: &Snapshot) -> BTreeMap<i64, i64> {
-    let table = snapshot.table(&t()).await.unwrap();
-    let plan = table.plan(None).await.unwrap();
-    assert_eq!(plan.files.len() as u64, plan.files_total);
-    let mut rows = BTreeMap::new();
-    for task in &plan.files {
-        let batches = table.read(task).await.unwrap();
-        let mut live = 0;
-        for batch in batches.try_collect::<Vec<_>>().await.unwrap() {
-            let column = |i: usize| batch.column(i).as_primitive::<Int64Type>();
-            live += batch.num_rows() as u64;
-            for row in 0..batch.num_rows() {
-                let before = rows.insert(column(0).value(row), column(1).value(row));
-                assert!(before.is_none(), "a row was found twice");
-            }
-            assert_eq!(column(0).null_count(), 0);
-        }
-        assert_eq!(live, task.live_rows());
-        assert!(live > 0, "a file without rows was left");
-    }
-    assert_eq!(table.rows(), rows.len() as u64);
-    let id = table.schema().field("id").unwrap().id;
-    let stats = table.column_stats().remove(&id).unwrap_or_default();
-    if let Some(bound) = stats.lower {
-        let least = rows.keys().next().copied().unwrap_or(i64::MAX);
-        let udr_core::format::Value::Int(lower) = bound.value else {
-            panic!("not a number")
-        };
-        assert!(lower <= least && (!bound.exact || lower == least));
-    }
-    rows
-}
-
-fn expected(rows: impl IntoIterator<Item = (i64, i64)>) -> BTreeMap<i64, i64> {
-    rows.into_iter().collect()
-}
-
-async fn checked(repository: &Repository) {
-    let report = repository.fsck(FsckOptions::Data).await.unwrap();
-    assert!(report.is_clean(), "{:#?}", report.problems);
-}
-
-/// A table of `files` files with ten rows each.
-async fn filled(files: i64) -> Repository {
-    let repository = repository().await;
-    for file in 0..files {
-        let mut txn = begin(&repository).await;
-        insert(&mut txn, file * 10..file * 10 + 10).await;
-        commit(txn).await;
-    }
-    repository
-}
+use crate::row_world::{
+    begin, checked, commit, conflicts, contents, delete, expected, filled, find, head, insert,
+    repository, summary, t, update, write,
+};
 
 #[tokio::test]
 async fn deleted_rows_are_gone_from_then_on_and_nowhere_before() {
@@ -646,4 +438,52 @@ async fn names_and_ids_of_the_format_are_refused_in_schemas() {
     let error = Schema::from_arrow(&ArrowSchema::new(vec![field])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert_eq!(error.context("column"), Some("_udr_position"));
+}
+
+#[tokio::test]
+async fn fsck_reports_a_vector_that_is_not_what_its_entry_says() {
+    let repository = filled(1).await;
+    let table = head(&repository).await.table(&t()).await.unwrap();
+    let file = table.plan(None).await.unwrap().files.remove(0).file;
+    for (rows, said) in [(vec![3, 10], 2), (vec![3], 2)] {
+        let vector = rows.into_iter().collect::<DeletionVector>();
+        let store = repository.store();
+        let object = store
+            .put_deletion_vector(table.id(), Epoch::default(), vector.encode())
+            .await
+            .unwrap();
+        let mut txn = begin(&repository).await;
+        let forged = DataFile {
+            id: repository.env().file_id(),
+            deletes: Some(DeletionVectorRef { object, rows: said }),
+            ..DataFile::clone(&file)
+        };
+        txn.overwrite(&t(), vec![forged]).await.unwrap();
+        commit(txn).await;
+        let table = head(&repository).await.table(&t()).await.unwrap();
+        let task = table.plan(None).await.unwrap().files.remove(0);
+        let error = task.deleted(store, table.id()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let named = error.context("deletion_vector").unwrap();
+        assert_eq!(named, object.digest.to_hex());
+        let report = repository.fsck(FsckOptions::Metadata).await.unwrap();
+        let broken = report.problems.iter().map(|problem| problem.invariant);
+        assert!(broken.clone().all(|number| number == 6), "{report:?}");
+        assert!(broken.count() > 0);
+    }
+}
+
+#[tokio::test]
+async fn fsck_reports_identities_that_a_file_has_and_its_entry_denies() {
+    let repository = filled(1).await;
+    let mut txn = begin(&repository).await;
+    let honest = write(&txn, &[(1, 1)], Some(&[None])).await.remove(0);
+    let lying = DataFile {
+        carries_identity: false,
+        ..honest
+    };
+    txn.append(&t(), vec![lying]).await.unwrap();
+    commit(txn).await;
+    let report = repository.fsck(FsckOptions::Metadata).await.unwrap();
+    assert_eq!(report.problems.len(), 1, "{report:?}");
 }

@@ -17,21 +17,21 @@ use udr_core::store::{RefKind, Store, StoreOptions};
 use udr_core::txn::{CommitOutcome, Committed, OnExisting, Transaction};
 use udr_core::{ErrorKind, FastForward, MergeMode, Repository, TransactionOutcome};
 
-async fn repository() -> Repository {
+pub(crate) async fn repository() -> Repository {
     let env = Env::seeded(1, 1_700_000_000_000_000);
     Repository::create(Store::memory(), env).await.unwrap()
 }
 
-fn path(name: &str) -> RelationPath {
+pub(crate) fn path(name: &str) -> RelationPath {
     RelationPath::parse("public", name).unwrap()
 }
 
-fn schema() -> Schema {
+pub(crate) fn schema() -> Schema {
     let id = Field::new("id", DataType::Int64, false);
     Schema::from_arrow(&ArrowSchema::new(vec![id])).unwrap()
 }
 
-async fn files(txn: &Transaction, table: &RelationPath, ids: &[i64]) -> Vec<DataFile> {
+pub(crate) async fn files(txn: &Transaction, table: &RelationPath, ids: &[i64]) -> Vec<DataFile> {
     let table = txn.snapshot().table(table).await.unwrap();
     let env = Env::seeded(
         u64::from_le_bytes(txn.id().as_bytes()[..8].try_into().unwrap()),
@@ -55,26 +55,26 @@ async fn files(txn: &Transaction, table: &RelationPath, ids: &[i64]) -> Vec<Data
     writer.finish().await.unwrap()
 }
 
-async fn append(txn: &mut Transaction, table: &RelationPath, ids: &[i64]) {
+pub(crate) async fn append(txn: &mut Transaction, table: &RelationPath, ids: &[i64]) {
     let files = Box::pin(files(txn, table, ids)).await;
     txn.append(table, files).await.unwrap();
 }
 
-async fn committed(txn: Transaction) -> Committed {
+pub(crate) async fn committed(txn: Transaction) -> Committed {
     match txn.commit().await.unwrap() {
         CommitOutcome::Committed(committed) => committed,
         other => panic!("not committed: {other:?}"),
     }
 }
 
-async fn conflicts(txn: Transaction) -> String {
+pub(crate) async fn conflicts(txn: Transaction) -> String {
     match txn.commit().await.unwrap() {
         CommitOutcome::Conflicted(conflicted) => conflicted.to_error().to_string(),
         other => panic!("no conflict: {other:?}"),
     }
 }
 
-async fn ids(snapshot: &Snapshot, table: &RelationPath) -> Vec<i64> {
+pub(crate) async fn ids(snapshot: &Snapshot, table: &RelationPath) -> Vec<i64> {
     let table = snapshot.table(table).await.unwrap();
     let mut found = Vec::new();
     for file in table.plan(None).await.unwrap().files {
@@ -94,7 +94,7 @@ async fn ids(snapshot: &Snapshot, table: &RelationPath) -> Vec<i64> {
 }
 
 /// A repository with the table `t` holding 1 at version 1.
-async fn with_table() -> Repository {
+pub(crate) async fn with_table() -> Repository {
     let repository = repository().await;
     let mut txn = repository.begin(&RefName::main()).await.unwrap();
     txn.create_table(&path("t"), schema()).await.unwrap();
@@ -103,12 +103,12 @@ async fn with_table() -> Repository {
     repository
 }
 
-async fn clean(repository: &Repository) {
+pub(crate) async fn clean(repository: &Repository) {
     let report = repository.fsck(FsckOptions::Data).await.unwrap();
     assert!(report.is_clean(), "{:#?}", report.problems);
 }
 
-async fn head(repository: &Repository) -> Snapshot {
+pub(crate) async fn head(repository: &Repository) -> Snapshot {
     repository.head(&RefName::main()).await.unwrap()
 }
 

@@ -16,6 +16,7 @@ pub mod session;
 pub mod sql;
 
 mod catalog;
+mod constraint;
 mod functions;
 mod install;
 mod plan;

@@ -7,19 +7,25 @@
 
 mod damage;
 mod ddl;
+mod delete;
+mod every_way;
 mod fixture;
 mod host;
 mod insert;
+mod merge;
 mod names;
 mod pinning;
 mod pruning;
 mod queries;
 mod row_changes;
+mod rows;
 mod session;
 mod sql;
 mod statistics;
 mod system_tables;
 mod transactions;
+mod truncate;
+mod update;
 mod version_clauses;
 mod views;
 

@@ -1,6 +1,7 @@
 //! A version clause is obeyed or refused, never dropped.
 
 use udr_core::ErrorKind;
+use udr_datafusion::udr_sql;
 
 use crate::fixture::{Fixture, id_and_name};
 
@@ -59,4 +60,43 @@ async fn the_other_dialects_that_parse_version_clauses_refuse_them() {
         assert_eq!(kind, ErrorKind::Unsupported, "{dialect}: {text}");
         assert!(text.contains("t@42"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_delete_in_a_dialect_that_has_version_clauses_goes_through_udr_sql() {
+    let f = Fixture::with_table().await;
+    f.run("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+        .await;
+    for (dialect, id) in [("databricks", 1), ("snowflake", 2)] {
+        let d = f.with_dialect(dialect).await;
+        let delete = format!("DELETE FROM t WHERE id = {id}");
+        let (kind, text) = d.refused(&delete).await;
+        assert_eq!(kind, ErrorKind::Unsupported, "{text}");
+        assert!(text.contains("udr_sql"), "{text}");
+        let friendly = async |sql: &str| udr_sql(&d.ctx, sql).await?.collect().await;
+        assert!(
+            friendly("DELETE FROM t VERSION AS OF 1 WHERE id = 3")
+                .await
+                .is_err()
+        );
+        friendly(&delete).await.unwrap();
+        friendly("PREPARE gone AS DELETE FROM t WHERE id = 77")
+            .await
+            .unwrap();
+        friendly("EXECUTE gone").await.unwrap();
+    }
+    assert_eq!(f.values("SELECT id FROM t").await, ["3"]);
+}
+
+#[tokio::test]
+async fn a_sample_is_refused_and_not_dropped() {
+    let f = Fixture::with_table().await;
+    f.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')").await;
+    for sql in [
+        "SELECT * FROM t TABLESAMPLE (10 PERCENT)",
+        "UPDATE t TABLESAMPLE (10 PERCENT) SET name = 'x'",
+    ] {
+        assert_eq!(f.refused(sql).await.0, ErrorKind::Unsupported, "{sql}");
+    }
+    assert_eq!(f.values("SELECT name FROM t ORDER BY id").await, ["a", "b"]);
 }

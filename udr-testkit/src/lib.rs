@@ -11,6 +11,7 @@ pub mod generators;
 pub mod lenient;
 pub mod model;
 pub mod operation;
+pub mod row_changes;
 
 pub use counting::CountingStore;
 pub use fault::{Fault, FaultStore};

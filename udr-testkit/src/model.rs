@@ -11,6 +11,8 @@ use crate::fixtures::{Row, Rows, multiset};
 
 /// Identifies a table, whatever its name; never used again.
 type Id = u64;
+/// Identifies a row, however often it is changed; never used again.
+type RowNumber = u64;
 /// Names a commit: its place in the list of all commits.
 type CommitId = usize;
 
@@ -18,15 +20,25 @@ type CommitId = usize;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     names: BTreeMap<String, Id>,
-    rows: BTreeMap<Id, Rows>,
+    rows: BTreeMap<Id, BTreeMap<RowNumber, Row>>,
 }
 
 impl Catalog {
     /// Every table with its rows.
-    pub fn tables(&self) -> BTreeMap<&str, &Rows> {
+    pub fn tables(&self) -> BTreeMap<&str, Rows> {
+        let rows = |id| Some(multiset(self.rows.get(id)?.values().cloned()));
         self.names
             .iter()
-            .filter_map(|(n, id)| Some((n.as_str(), self.rows.get(id)?)))
+            .filter_map(|(n, id)| Some((n.as_str(), rows(id)?)))
+            .collect()
+    }
+
+    /// The rows of a table with a number.
+    fn numbered(&self, table: Id, number: i64) -> Vec<RowNumber> {
+        let rows = self.rows.get(&table);
+        let rows = rows.iter().flat_map(|rows| rows.iter());
+        rows.filter(|(_, row)| row.0 == number)
+            .map(|(row, _)| *row)
             .collect()
     }
 
@@ -52,17 +64,32 @@ impl Catalog {
             Step::Create(id, name) => {
                 self.free(name)?;
                 self.names.insert(name.clone(), *id);
-                self.rows.insert(*id, Rows::new());
+                self.rows.insert(*id, BTreeMap::new());
             }
             Step::Append(id, rows) => {
                 let table = self.rows.get_mut(id).ok_or(Refusal::NotFound)?;
-                for (row, count) in multiset(rows.clone()) {
-                    *table.entry(row).or_default() += count;
-                }
+                table.extend(rows.iter().cloned());
             }
             Step::Overwrite(id, rows) => {
                 let table = self.rows.get_mut(id).ok_or(Refusal::NotFound)?;
-                *table = multiset(rows.clone());
+                *table = rows.iter().cloned().collect();
+            }
+            Step::Truncate(id) => {
+                let table = self.rows.get_mut(id).ok_or(Refusal::NotFound)?;
+                table.clear();
+            }
+            Step::Delete(id, rows) => {
+                let table = self.rows.get_mut(id).ok_or(Refusal::NotFound)?;
+                for row in rows {
+                    table.remove(row).ok_or(Refusal::NotFound)?;
+                }
+            }
+            Step::Change(id, changed, inserted) => {
+                let table = self.rows.get_mut(id).ok_or(Refusal::NotFound)?;
+                for (number, row) in changed {
+                    *table.get_mut(number).ok_or(Refusal::NotFound)? = row.clone();
+                }
+                table.extend(inserted.iter().cloned());
             }
             Step::Rename(id, to) => {
                 let from = self.name_of(*id)?;
@@ -89,6 +116,12 @@ pub enum Change {
     Append(String, Vec<Row>),
     /// Replaces all rows.
     Overwrite(String, Vec<Row>),
+    /// Removes all rows.
+    Truncate(String),
+    /// Deletes the rows with a number.
+    Delete(String, i64),
+    /// Gives the rows with a number another word, and adds rows.
+    Update(String, i64, String, Vec<Row>),
     /// Gives it another name.
     Rename(String, String),
     /// Drops it.
@@ -99,8 +132,11 @@ pub enum Change {
 #[derive(Debug, Clone)]
 enum Step {
     Create(Id, String),
-    Append(Id, Vec<Row>),
-    Overwrite(Id, Vec<Row>),
+    Append(Id, Vec<(RowNumber, Row)>),
+    Overwrite(Id, Vec<(RowNumber, Row)>),
+    Truncate(Id),
+    Delete(Id, Vec<RowNumber>),
+    Change(Id, Vec<(RowNumber, Row)>, Vec<(RowNumber, Row)>),
     Rename(Id, String),
     Drop(Id),
 }
@@ -111,16 +147,37 @@ enum Touch {
     Create,
     Append,
     Overwrite,
+    Rows,
     Rename,
     Drop,
 }
 
 impl Step {
+    /// The rows that it deletes or changes.
+    fn rows(&self) -> Vec<RowNumber> {
+        match self {
+            Self::Delete(_, rows) => rows.clone(),
+            Self::Change(_, rows, _) => rows.iter().map(|(row, _)| *row).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether it does nothing.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Append(_, rows) => rows.is_empty(),
+            Self::Delete(_, rows) => rows.is_empty(),
+            Self::Change(_, changed, inserted) => changed.is_empty() && inserted.is_empty(),
+            _ => false,
+        }
+    }
+
     fn touch(&self) -> (Id, Touch) {
         match self {
             Self::Create(id, _) => (*id, Touch::Create),
             Self::Append(id, _) => (*id, Touch::Append),
-            Self::Overwrite(id, _) => (*id, Touch::Overwrite),
+            Self::Overwrite(id, _) | Self::Truncate(id) => (*id, Touch::Overwrite),
+            Self::Delete(id, _) | Self::Change(id, ..) => (*id, Touch::Rows),
             Self::Rename(id, _) => (*id, Touch::Rename),
             Self::Drop(id) => (*id, Touch::Drop),
         }
@@ -133,7 +190,9 @@ fn compatible(ours: Touch, theirs: Touch) -> bool {
         Touch::Create => true,
         Touch::Append => theirs != Touch::Drop,
         Touch::Overwrite => theirs == Touch::Rename,
-        Touch::Rename => matches!(theirs, Touch::Append | Touch::Overwrite),
+        // Which rows is looked at one by one.
+        Touch::Rows => matches!(theirs, Touch::Append | Touch::Rows | Touch::Rename),
+        Touch::Rename => matches!(theirs, Touch::Append | Touch::Overwrite | Touch::Rows),
         Touch::Drop => false,
     }
 }
@@ -166,6 +225,8 @@ struct Commit {
     parent: Option<CommitId>,
     catalog: Arc<Catalog>,
     touched: BTreeSet<(Id, Touch)>,
+    /// Rows that were deleted or changed.
+    rows: BTreeSet<RowNumber>,
 }
 
 #[derive(Debug, Clone)]
@@ -203,6 +264,7 @@ pub struct Model {
     tags: BTreeMap<String, CommitId>,
     transactions: BTreeMap<usize, Transaction>,
     next_id: Id,
+    next_row: RowNumber,
 }
 
 impl Default for Model {
@@ -218,6 +280,7 @@ impl Model {
             parent: None,
             catalog: Arc::default(),
             touched: BTreeSet::new(),
+            rows: BTreeSet::new(),
         };
         let main = Branch {
             exists: true,
@@ -230,6 +293,7 @@ impl Model {
             tags: BTreeMap::new(),
             transactions: BTreeMap::new(),
             next_id: 0,
+            next_row: 0,
         }
     }
 
@@ -307,16 +371,34 @@ impl Model {
             .transactions
             .get_mut(&session)
             .ok_or(Refusal::NotFound)?;
+        let own = &transaction.own;
+        let mut next_row = self.next_row;
+        let mut new = |rows: &[Row]| -> Vec<(RowNumber, Row)> {
+            let numbers = next_row..;
+            next_row += rows.len() as u64;
+            numbers.zip(rows.iter().cloned()).collect()
+        };
         let step = match change {
             Change::Create(name) => Step::Create(self.next_id, name.clone()),
-            Change::Append(name, rows) => Step::Append(transaction.own.find(name)?, rows.clone()),
-            Change::Overwrite(name, rows) => {
-                Step::Overwrite(transaction.own.find(name)?, rows.clone())
+            Change::Append(name, rows) => Step::Append(own.find(name)?, new(rows)),
+            Change::Overwrite(name, rows) => Step::Overwrite(own.find(name)?, new(rows)),
+            Change::Truncate(name) => Step::Truncate(own.find(name)?),
+            Change::Delete(name, number) => {
+                let table = own.find(name)?;
+                Step::Delete(table, own.numbered(table, *number))
             }
-            Change::Rename(from, to) => Step::Rename(transaction.own.find(from)?, to.clone()),
-            Change::Drop(name) => Step::Drop(transaction.own.find(name)?),
+            Change::Update(name, number, word, inserted) => {
+                let table = own.find(name)?;
+                let row = || (*number, Some(word.clone()));
+                let changed = own.numbered(table, *number).into_iter();
+                let changed = changed.map(|n| (n, row())).collect();
+                Step::Change(table, changed, new(inserted))
+            }
+            Change::Rename(from, to) => Step::Rename(own.find(from)?, to.clone()),
+            Change::Drop(name) => Step::Drop(own.find(name)?),
         };
-        if matches!(&step, Step::Append(_, rows) if rows.is_empty()) {
+        self.next_row = next_row;
+        if step.is_empty() {
             return Ok(Done::Quietly);
         }
         transaction.own.apply(&step)?;
@@ -420,6 +502,11 @@ impl Model {
         if ours.iter().any(clash) {
             return Err(Refusal::Conflict);
         }
+        let rows: BTreeSet<_> = transaction.steps.iter().flat_map(Step::rows).collect();
+        let theirs = self.rows_since(transaction.base, head);
+        if rows.intersection(&theirs).next().is_some() {
+            return Err(Refusal::Conflict);
+        }
         let before = Arc::clone(&self.commits[head].catalog);
         let mut catalog = before.as_ref().clone();
         for step in &transaction.steps {
@@ -431,6 +518,7 @@ impl Model {
             parent: Some(head),
             catalog: Arc::new(catalog),
             touched,
+            rows,
         });
         Ok(self.publish(&transaction.branch, version + 1, commit))
     }
@@ -454,6 +542,17 @@ impl Model {
             }
         }
         touched
+    }
+
+    /// The rows that the commits after `base` up to `head` deleted or changed.
+    fn rows_since(&self, base: CommitId, head: CommitId) -> BTreeSet<RowNumber> {
+        let mut rows = BTreeSet::new();
+        let mut at = Some(head);
+        while let Some(commit) = at.filter(|at| *at != base) {
+            rows.extend(&self.commits[commit].rows);
+            at = self.commits[commit].parent;
+        }
+        rows
     }
 
     fn descends(&self, from: CommitId, ancestor: CommitId) -> bool {
@@ -598,12 +697,36 @@ mod tests {
         assert_eq!(model.commit(1), Ok(Done::Published(3)));
         assert_eq!(
             model.branches()["main"][&3].tables()["t"],
-            &Rows::from([(row(1), 2)])
+            Rows::from([(row(1), 2)])
         );
         staged(&mut model, 0, &[Change::Overwrite(t(), vec![])]);
         staged(&mut model, 1, &[Change::Append(t(), vec![row(2)])]);
         assert_eq!(model.commit(1), Ok(Done::Published(4)));
         assert_eq!(model.commit(0), Err(Refusal::Conflict));
+    }
+
+    #[test]
+    fn changes_of_one_row_conflict_and_of_different_rows_add_up() {
+        let t = || "t".to_owned();
+        let mut model = Model::new();
+        let rows = vec![row(1), row(2), row(2)];
+        staged(
+            &mut model,
+            0,
+            &[Change::Create(t()), Change::Append(t(), rows)],
+        );
+        model.commit(0).unwrap();
+        staged(&mut model, 0, &[Change::Delete(t(), 2)]);
+        let update = Change::Update(t(), 1, "new".to_owned(), vec![row(3)]);
+        staged(&mut model, 1, &[update]);
+        staged(&mut model, 2, &[Change::Delete(t(), 1)]);
+        assert_eq!(model.commit(0), Ok(Done::Published(2)));
+        assert_eq!(model.commit(1), Ok(Done::Published(3)));
+        assert_eq!(model.commit(2), Err(Refusal::Conflict));
+        assert_eq!(
+            model.branches()["main"][&3].tables()["t"],
+            multiset([(1, Some("new".to_owned())), row(3)])
+        );
     }
 
     #[test]

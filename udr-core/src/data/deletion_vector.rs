@@ -77,6 +77,10 @@ impl DeletionVector {
     }
 
     /// The stored form. Equal vectors have equal bytes.
+    ///
+    /// # Panics
+    ///
+    /// Never: writing to memory does not fail.
     pub fn encode(&self) -> Bytes {
         let mut bitmap = self.0.clone();
         // The smallest kind of container for what is in it, however it came to be.

@@ -1,5 +1,6 @@
 //! The rows of a data file that are not deleted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt64Array};
@@ -16,7 +17,7 @@ use super::writer::{TableWriter, WriteOptions};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::{DataFile, IDENTITY_LEN, Schema};
-use crate::id::{Epoch, TableId};
+use crate::id::{Epoch, FieldId, TableId};
 use crate::store::Store;
 
 /// Reads the rows of a data file that `deleted` does not have, in order.
@@ -31,17 +32,21 @@ pub async fn read_live_batches(
     schema: &Schema,
     deleted: Option<Arc<DeletionVector>>,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let batches = read_batches(store, table, file, schema).await?;
     let Some(deleted) = deleted.filter(|deleted| !deleted.is_empty()) else {
-        return Ok(batches);
+        return read_batches(store, table, file, schema).await;
     };
+    // Rows that are deleted may have NULLs that the others must not.
+    let batches = read_batches(store, table, file, &schema.relaxed()).await?;
+    let arrow = schema.to_arrow();
     let mut first = 0;
     let live = batches.map(move |batch| {
         let batch = batch?;
         let kept = live_mask(&deleted, first, batch.num_rows());
         first += batch.num_rows() as u64;
-        filter_record_batch(&batch, &kept)
-            .map_err(|e| Error::internal("rows cannot be filtered").with_source(e))
+        let live = filter_record_batch(&batch, &kept)
+            .map_err(|e| Error::internal("rows cannot be filtered").with_source(e))?;
+        RecordBatch::try_new(Arc::clone(&arrow), live.columns().to_vec())
+            .map_err(|e| Error::corrupt("a data file does not fit its table").with_source(e))
     });
     Ok(live.boxed())
 }
@@ -57,7 +62,8 @@ pub async fn read_rows(
     file: &DataFile,
     schema: &Schema,
 ) -> Result<BoxStream<'static, Result<(RecordBatch, Vec<RowId>)>>> {
-    let batches = read_batches(store, table, file, &schema.with_identity()).await?;
+    let wide = schema.relaxed().with_identity();
+    let batches = read_batches(store, table, file, &wide).await?;
     let (file, own) = (DataFile::clone(file), schema.fields().len());
     let mut first = 0;
     let rows = batches.map(move |batch| {
@@ -98,6 +104,15 @@ pub(crate) async fn read_identities(
     Ok(identities.boxed())
 }
 
+/// What rows are written anew for.
+pub(crate) struct RewriteTarget {
+    pub(crate) table: TableId,
+    pub(crate) epoch: Epoch,
+    pub(crate) schema: Arc<Schema>,
+    /// The columns of its keys.
+    pub(crate) key_columns: BTreeSet<FieldId>,
+}
+
 /// Writes the rows of a data file that `deleted` does not have into new files, each with the
 /// identity that it has.
 ///
@@ -107,17 +122,24 @@ pub(crate) async fn read_identities(
 pub(crate) async fn rewrite_file(
     store: &Store,
     env: &Env,
-    (table, epoch): (TableId, Epoch),
+    target: &RewriteTarget,
     file: &DataFile,
-    schema: &Schema,
     deleted: &DeletionVector,
 ) -> Result<Vec<DataFile>> {
+    let RewriteTarget {
+        table,
+        epoch,
+        schema,
+        key_columns,
+    } = target;
+    let table = *table;
     let options = WriteOptions {
         identity: RowIdentity::Carried,
         ..WriteOptions::default()
     };
-    let mut writer = TableWriter::new(store, env, table, epoch, schema, options)?;
-    let wide = schema.with_identity();
+    let writer = TableWriter::new(store, env, table, *epoch, schema, options)?;
+    let mut writer = writer.with_bloom_filters(key_columns);
+    let wide = schema.relaxed().with_identity();
     let mut batches = read_batches(store, table, file, &wide).await?;
     let mut first = 0;
     while let Some(batch) = batches.try_next().await? {

@@ -17,7 +17,7 @@ mod writer;
 
 pub use deletion_vector::DeletionVector;
 pub use footer::FooterCache;
-pub(crate) use live::{read_identities, rewrite_file};
+pub(crate) use live::{RewriteTarget, read_identities, rewrite_file};
 pub use live::{read_live_batches, read_rows};
 pub use reader::{DataFileReader, read_batches};
 pub use row_identity::{RowId, RowIdentity, identity_fields, replacing};

@@ -107,8 +107,10 @@ pub async fn verify_data_file(
     verify_footer(store, table, file, schema).await?;
 
     let mut found = Found::default();
-    // The digests of chunks are checked on the way.
-    let read = read_verified_batches(store, table, file, schema, Verify::Full);
+    // A column that is NOT NULL by now may have been written when it was not, with rows that are
+    // deleted. The digests of chunks are checked on the way.
+    let relaxed = schema.relaxed();
+    let read = read_verified_batches(store, table, file, &relaxed, Verify::Full);
     let mut batches = read.await?;
     while let Some(batch) = batches.try_next().await? {
         found.add(schema, &batch)?;
@@ -156,11 +158,16 @@ fn check_identity(file: &ParquetType, carries: bool) -> Result<()> {
 /// Checks that every column of the file has an id of its own, and that those of the schema have
 /// the types that the schema says.
 fn check_columns(file: &ParquetType, schema: &Schema) -> Result<()> {
-    let expected = ArrowSchemaConverter::new()
-        .convert(&schema.to_arrow())
-        .map_err(|e| {
-            Error::corrupt("the columns of a table are no Parquet columns").with_source(e)
-        })?;
+    let convert = |schema: &Schema| {
+        ArrowSchemaConverter::new()
+            .convert(&schema.to_arrow())
+            .map_err(|e| {
+                Error::corrupt("the columns of a table are no Parquet columns").with_source(e)
+            })
+    };
+    let expected = convert(schema)?;
+    // Whether a column allows NULL can have been altered since the file was written.
+    let altered = convert(&schema.opposite())?;
     let mut by_id = BTreeMap::new();
     let mut ids = BTreeSet::new();
     for column in file.get_fields() {
@@ -172,9 +179,10 @@ fn check_columns(file: &ParquetType, schema: &Schema) -> Result<()> {
         }
         by_id.insert(column.get_basic_info().id(), column);
     }
-    for column in expected.root_schema().get_fields() {
+    let columns = expected.root_schema().get_fields().iter();
+    for (column, altered) in columns.zip(altered.root_schema().get_fields()) {
         let wrong = match by_id.get(&column.get_basic_info().id()) {
-            Some(found) => *found != column,
+            Some(found) => *found != column && *found != altered,
             None => !column.is_optional(),
         };
         if wrong {

@@ -1,6 +1,6 @@
 //! Encodes batches as Parquet and hands each full file to the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::SchemaDescriptor;
+use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use tokio::task::JoinSet;
 
 use super::batch::conform;
@@ -22,7 +22,7 @@ use super::stats::{NanColumns, file_stats};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::{ColumnStats, DataFile, ObjectRef, Schema};
-use crate::id::{Digest, Epoch, FieldId, TableId};
+use crate::id::{Digest, Epoch, FieldId, FileId, TableId};
 use crate::store::{StagedFile, Store};
 
 /// How many finished files may be on their way into the store while the next one is encoded.
@@ -33,6 +33,8 @@ const SLICE_ROWS: usize = 64 * 1_024;
 const ROW_GROUPS_MAX: usize = 16 * 1_024;
 /// Longer strings and binaries are truncated in Parquet's own statistics.
 const STATISTICS_BYTES_MAX: usize = 64;
+/// How often a bloom filter may say of a value that is not there that it could be.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
 /// How data files are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +124,13 @@ impl TableWriter {
         })
     }
 
+    /// Gives these columns bloom filters, so that a reader who looks for single values can leave
+    /// out row groups that do not have them; for the columns of keys.
+    pub fn with_bloom_filters(mut self, columns: &BTreeSet<FieldId>) -> Self {
+        self.layout.bloom_filters(columns);
+        self
+    }
+
     /// Adds rows; columns are taken by position, those of the identity last.
     ///
     /// # Errors
@@ -177,7 +186,11 @@ impl TableWriter {
     /// Dropped, it leaves at most unreferenced files.
     pub async fn finish(mut self) -> Result<Vec<DataFile>> {
         self.begin_call()?;
-        self.close_file().await?;
+        if let Some((place, last)) = self.end_file()? {
+            let stored = Box::pin(last.store(&self.store, self.env.file_id()));
+            let file = stored.await?;
+            self.files.insert(place, file);
+        }
         while let Some(stored) = self.storing.join_next().await {
             self.settle(stored)?;
         }
@@ -206,36 +219,28 @@ impl TableWriter {
     }
 
     async fn close_file(&mut self) -> Result<()> {
-        let Some(file) = self.open.take() else {
+        let Some((place, file)) = self.end_file()? else {
             return Ok(());
         };
-        let finished = file.finish(&self.layout.schema)?;
         while self.storing.len() >= STORING_MAX {
             let Some(stored) = self.storing.join_next().await else {
                 break;
             };
             self.settle(stored)?;
         }
-        let (place, id, store) = (self.begun, self.env.file_id(), self.store.clone());
-        let carries_identity = self.layout.identity == RowIdentity::Carried;
-        self.begun += 1;
-        self.storing.spawn(async move {
-            let object = store.put_data_file(finished.staged).await?;
-            let file = DataFile {
-                id,
-                object,
-                footer_bytes: finished.footer_bytes,
-                footer_digest: finished.footer_digest,
-                rows: finished.rows,
-                columns: finished.columns,
-                added_at: 0,
-                deletes: None,
-                carries_identity,
-            };
-            check_length(&object, finished.bytes)?;
-            Ok((place, file))
-        });
+        let (id, store) = (self.env.file_id(), self.store.clone());
+        self.storing
+            .spawn(async move { Ok((place, file.store(&store, id).await?)) });
         Ok(())
+    }
+
+    fn end_file(&mut self) -> Result<Option<(usize, FinishedFile)>> {
+        let Some(file) = self.open.take() else {
+            return Ok(None);
+        };
+        let place = self.begun;
+        self.begun += 1;
+        Ok(Some((place, file.finish(&self.layout)?)))
     }
 
     fn settle(
@@ -313,6 +318,23 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// The filters follow their row group, so that they are not part of the footer; they are
+    /// folded to the size that the values need.
+    fn bloom_filters(&mut self, columns: &BTreeSet<FieldId>) {
+        let mut builder = self.properties.clone().into_builder();
+        for field in self.schema.fields() {
+            if columns.contains(&field.id) {
+                let path = ColumnPath::from(field.name.as_str());
+                builder = builder
+                    .set_column_bloom_filter_enabled(path.clone(), true)
+                    .set_column_bloom_filter_fpp(path, BLOOM_FALSE_POSITIVES);
+            }
+        }
+        self.properties = builder.build();
+    }
+}
+
 /// A file that rows are still added to.
 struct OpenFile {
     writer: ArrowWriter<Sink>,
@@ -324,11 +346,30 @@ struct OpenFile {
 /// A file that only has to be made durable.
 struct FinishedFile {
     staged: StagedFile,
+    carries_identity: bool,
     bytes: u64,
     footer_bytes: u32,
     footer_digest: Digest,
     rows: u64,
     columns: BTreeMap<FieldId, ColumnStats>,
+}
+
+impl FinishedFile {
+    async fn store(self, store: &Store, id: FileId) -> Result<DataFile> {
+        let object = store.put_data_file(self.staged).await?;
+        check_length(&object, self.bytes)?;
+        Ok(DataFile {
+            id,
+            object,
+            footer_bytes: self.footer_bytes,
+            footer_digest: self.footer_digest,
+            rows: self.rows,
+            columns: self.columns,
+            added_at: 0,
+            deletes: None,
+            carries_identity: self.carries_identity,
+        })
+    }
 }
 
 impl OpenFile {
@@ -365,7 +406,7 @@ impl OpenFile {
             || self.writer.flushed_row_groups().len() >= ROW_GROUPS_MAX
     }
 
-    fn finish(mut self, schema: &Schema) -> Result<FinishedFile> {
+    fn finish(mut self, layout: &Layout) -> Result<FinishedFile> {
         // After the last row group Parquet writes the page index, then the file metadata: what
         // follows here is exactly the footer.
         self.writer.flush().map_err(encode_error)?;
@@ -389,7 +430,8 @@ impl OpenFile {
             footer_bytes,
             footer_digest: footer.hasher.finalize().into(),
             rows: self.rows,
-            columns: file_stats(schema, &metadata, &self.nans),
+            columns: file_stats(&layout.schema, &metadata, &self.nans),
+            carries_identity: layout.identity == RowIdentity::Carried,
         })
     }
 }

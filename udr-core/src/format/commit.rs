@@ -107,6 +107,10 @@ pub enum TableOperation {
     Merge,
     /// It got another name.
     Rename,
+    /// Its definition changed, but for what every row has to be.
+    Alter,
+    /// Every row has to be something more than before.
+    Constrain,
     /// It went.
     Drop,
 }
@@ -123,6 +127,7 @@ impl TableOperation {
             Self::Update => "UPDATE",
             Self::Merge => "MERGE",
             Self::Rename => "RENAME TABLE",
+            Self::Alter | Self::Constrain => "ALTER TABLE",
             Self::Drop => "DROP TABLE",
         }
     }

@@ -5,6 +5,7 @@
 
 mod column_stats;
 mod commit;
+mod constraint;
 mod data_file;
 mod envelope;
 mod manifest;
@@ -20,6 +21,7 @@ mod value;
 
 pub use column_stats::{Bound, ColumnStats, live_column_stats, merge_column_stats};
 pub use commit::{Change, Commit, CommitRef, RelationOperation, TableChange, TableOperation};
+pub use constraint::{Constraint, Reference};
 pub use data_file::{DataFile, DeletionVectorRef};
 pub use envelope::{Stored, decode, encode};
 pub use manifest::{AddedRange, Bounds, Containers, Manifest, ManifestRef};

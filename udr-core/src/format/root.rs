@@ -1,10 +1,10 @@
 //! The catalog at one commit: namespaces, their tables and views.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ObjectRef, Stored};
+use super::{ObjectRef, Reference, Stored};
 use crate::error::{Error, Result};
 use crate::id::TableId;
 use crate::name::{NamespaceName, RelationName};
@@ -18,6 +18,9 @@ pub type Relations = BTreeMap<RelationName, Entry>;
 pub struct Root {
     /// The namespaces, by name.
     pub namespaces: BTreeMap<NamespaceName, Namespace>,
+    /// Which tables have foreign keys to which: those of the constraints of all tables.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub references: BTreeSet<Reference>,
     /// The idempotency keys of the latest commits that had one.
     #[serde(default, skip_serializing_if = "KeyLog::is_empty")]
     pub keys: KeyLog,

@@ -52,6 +52,9 @@ pub struct Field {
     /// The SQL expression that stands in where an INSERT leaves the column out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// The SQL expression over other columns of the row that is the column's value, always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<String>,
 }
 
 impl Field {
@@ -104,6 +107,44 @@ impl Schema {
         Ok(self)
     }
 
+    /// Sets the SQL text of generated columns by column name.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if a column does not exist, `Invalid` if it has a default.
+    pub fn with_generated(mut self, generated: BTreeMap<String, String>) -> Result<Self> {
+        for (name, sql) in generated {
+            match self.fields.iter_mut().find(|field| field.name == name) {
+                Some(field) => field.generated = Some(sql),
+                None => return Err(Error::not_found("no such column").with("column", name)),
+            }
+        }
+        self.check(&Error::invalid)?;
+        Ok(self)
+    }
+
+    /// The column with this id at the top level, to be changed.
+    pub(crate) fn field_mut(&mut self, id: FieldId) -> Option<&mut Field> {
+        self.fields.iter_mut().find(|field| field.id == id)
+    }
+
+    /// The same columns, each allowing NULL.
+    pub(crate) fn relaxed(&self) -> Self {
+        let mut schema = self.clone();
+        schema.fields.iter_mut().for_each(|f| f.nullable = true);
+        schema
+    }
+
+    /// The same columns, each allowing NULL if it does not here.
+    pub(crate) fn opposite(&self) -> Self {
+        let mut schema = self.clone();
+        schema
+            .fields
+            .iter_mut()
+            .for_each(|f| f.nullable = !f.nullable);
+        schema
+    }
+
     /// The columns, in order.
     pub fn fields(&self) -> &[Field] {
         &self.fields
@@ -151,7 +192,7 @@ impl Schema {
         self.check(&Error::corrupt)
     }
 
-    fn check(&self, error: &dyn Fn(String) -> Error) -> Result<()> {
+    pub(crate) fn check(&self, error: &dyn Fn(String) -> Error) -> Result<()> {
         let mut ids = BTreeSet::new();
         check_fields(&self.fields.iter().collect::<Vec<_>>(), &mut ids, 0, error)?;
         if ids.len() > FIELDS_MAX {
@@ -195,6 +236,7 @@ pub(crate) fn identity_columns() -> [Field; IDENTITY_LEN] {
             ty,
             nullable: true,
             default: None,
+            generated: None,
         };
         id += 1;
         field
@@ -228,6 +270,13 @@ fn check_fields(
                 .with("column", &field.name)
                 .with("type", &field.ty));
         }
+        let nested = depth > 0 && (field.default.is_some() || field.generated.is_some());
+        if nested || (field.default.is_some() && field.generated.is_some()) {
+            return Err(error(
+                "a column has a default or is generated where it cannot be".to_owned(),
+            )
+            .with("column", &field.name));
+        }
         check_fields(&field.ty.children(), ids, depth + 1, error)?;
     }
     Ok(())
@@ -246,6 +295,7 @@ fn from_arrow_field(field: &ArrowField, last: &mut FieldId, depth: usize) -> Res
         ty,
         nullable: field.is_nullable(),
         default: None,
+        generated: None,
     })
 }
 

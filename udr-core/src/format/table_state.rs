@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ColumnStats, ManifestRef, Schema, Stored, live_column_stats, merge_column_stats};
+use super::{
+    ColumnStats, Constraint, ManifestRef, Schema, Stored, live_column_stats, merge_column_stats,
+};
 use crate::error::{Error, Result};
 use crate::id::{FieldId, TableId};
 
@@ -24,6 +26,9 @@ pub struct TableState {
     pub files: u64,
     /// The top of the manifest tree, oldest data first.
     pub manifests: Vec<ManifestRef>,
+    /// What its rows must be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<Constraint>,
     /// Settings of the table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
@@ -42,6 +47,7 @@ impl TableState {
             bytes: 0,
             files: 0,
             manifests: Vec::new(),
+            constraints: Vec::new(),
             properties: BTreeMap::new(),
         }
     }
@@ -71,6 +77,8 @@ impl Stored for TableState {
     fn validate(&self) -> Result<()> {
         let refuse = |why: &str| Err(Error::corrupt(why.to_owned()).with("table", self.id));
         self.schema.validate()?;
+        Constraint::check_all(&self.constraints, &self.schema, &Error::corrupt)
+            .map_err(|error| error.with("table", self.id))?;
         if self.manifests.len() > Self::MANIFESTS_MAX {
             return refuse("a table has too many manifests at the top");
         }

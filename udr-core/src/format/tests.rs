@@ -241,6 +241,94 @@ fn a_newer_format_is_unsupported_and_anything_else_corrupt() {
     assert_eq!(kind(feature.as_bytes()), ErrorKind::Unsupported);
 }
 
+fn constrained(constraints: Vec<Constraint>) -> TableState {
+    TableState {
+        constraints,
+        ..TableState::empty(crate::env::Env::seeded(1, 0).table_id(), schema())
+    }
+}
+
+fn unique(name: &str, column: &str) -> Constraint {
+    Constraint::Unique {
+        name: name.to_owned(),
+        columns: vec![id_of(&schema(), column)],
+        primary: false,
+    }
+}
+
+#[test]
+fn constraints_survive_encoding_and_are_left_out_where_there_are_none() {
+    let parent = crate::env::Env::seeded(2, 0).table_id();
+    let state = constrained(vec![
+        Constraint::Check {
+            name: "old".to_owned(),
+            sql: "small > 3".to_owned(),
+        },
+        unique("names", "name"),
+        Constraint::ForeignKey {
+            name: "to".to_owned(),
+            columns: vec![id_of(&schema(), "id")],
+            parent,
+            parent_columns: vec![FieldId(4)],
+        },
+    ]);
+    let bytes = encode(&state).unwrap();
+    assert_eq!(decode::<TableState>(&bytes).unwrap(), state);
+    let none = encode(&constrained(Vec::new())).unwrap();
+    assert!(!String::from_utf8_lossy(&none).contains("constraints"));
+}
+
+#[test]
+fn constraints_that_break_a_rule_are_neither_written_nor_read() {
+    let with_columns = |columns: Vec<FieldId>, primary| Constraint::Unique {
+        name: "k".to_owned(),
+        columns,
+        primary,
+    };
+    let id = id_of(&schema(), "id");
+    for constraints in [
+        vec![unique("a", "name"), unique("a", "id")],
+        vec![unique("", "name")],
+        vec![unique("a\n", "name")],
+        vec![unique("a", "point")],
+        vec![unique("a", "ratio")],
+        vec![with_columns(vec![id_of(&schema(), "name")], true)],
+        vec![with_columns(vec![FieldId(99)], false)],
+        vec![with_columns(vec![id, id], false)],
+        vec![with_columns(Vec::new(), false)],
+        vec![
+            with_columns(vec![id], true),
+            Constraint::Unique {
+                name: "other".to_owned(),
+                columns: vec![id],
+                primary: true,
+            },
+        ],
+        vec![Constraint::Check {
+            name: "a".to_owned(),
+            sql: " ".to_owned(),
+        }],
+    ] {
+        let error = constrained(constraints.clone()).validate().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{constraints:?}");
+    }
+}
+
+#[test]
+fn a_column_has_a_default_or_is_generated() {
+    let text = |sql: &str| BTreeMap::from([("small".to_owned(), sql.to_owned())]);
+    let generated = schema().with_generated(text("id + 1")).unwrap();
+    assert_eq!(
+        generated.field("small").unwrap().generated.as_deref(),
+        Some("id + 1")
+    );
+    let both = schema().with_defaults(text("1")).unwrap();
+    assert_eq!(
+        both.with_generated(text("id + 1")).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+}
+
 #[test]
 fn types_that_no_value_can_be_made_of_are_corrupt() {
     for ty in [

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::data::DeletionVector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
-    Change, Commit, CommitRef, DataFile, Entry, KeyPage, Manifest, ManifestRef, Namespace,
-    ObjectRef, RecordKind, RefRecord, Relations, Schema, TableState,
+    Change, Commit, CommitRef, Constraint, DataFile, Entry, KeyPage, Manifest, ManifestRef,
+    Namespace, ObjectRef, RecordKind, RefRecord, Reference, Relations, Schema, TableState,
 };
 use crate::id::{Digest, RecordNumber, TableId};
 use crate::name::RefName;
@@ -83,6 +83,7 @@ pub(crate) async fn fsck(context: &Context, options: FsckOptions) -> Result<Fsck
         files: BTreeMap::new(),
         vectors: BTreeSet::new(),
         sequences: BTreeMap::new(),
+        parents: BTreeMap::new(),
     };
     for kind in [RefKind::Branch, RefKind::Tag] {
         for name in context.store.list_refs(kind).await? {
@@ -107,6 +108,8 @@ struct Check<'a> {
     vectors: BTreeSet<(TableId, Digest, u64, u64)>,
     /// The sequence of each commit, and its first parent.
     sequences: BTreeMap<Digest, Option<Digest>>,
+    /// The tables that the foreign keys of each table state lead to.
+    parents: BTreeMap<Digest, BTreeSet<TableId>>,
 }
 
 impl Check<'_> {
@@ -241,6 +244,7 @@ impl Check<'_> {
             }
         }
         let mut tables = BTreeSet::new();
+        let mut references = BTreeSet::new();
         for namespace in root.namespaces.values() {
             for entries in self.entries(place, namespace).await? {
                 for entry in entries.values() {
@@ -251,8 +255,21 @@ impl Check<'_> {
                         self.problem(7, place, "two names stand for one table");
                     }
                     self.table(place, *id, state).await?;
+                    let parents = self.parents.get(&state.digest).into_iter().flatten();
+                    references.extend(parents.map(|parent| Reference {
+                        child: *id,
+                        parent: *parent,
+                    }));
                 }
             }
+        }
+        let leads_nowhere = |reference: &Reference| !tables.contains(&reference.parent);
+        if references != root.references || references.iter().any(leads_nowhere) {
+            self.problem(
+                4,
+                place,
+                "the references of a root are not its foreign keys",
+            );
         }
         self.summary(place, commit, &tables);
         Ok(())
@@ -313,6 +330,8 @@ impl Check<'_> {
         if state.id != id {
             self.problem(7, &place, "a table state belongs to another table");
         }
+        let parents = state.constraints.iter().filter_map(Constraint::parent);
+        self.parents.insert(object.digest, parents.collect());
         let mut waiting = state.manifests.clone();
         while let Some(reference) = waiting.pop() {
             // One manifest has many references, and each can be spoiled.

@@ -1,12 +1,12 @@
 //! Names to tables and views: the stored root, with a transaction's changes on top.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::overlay::{Overlay, StagedRelation, StagedTable};
 use super::{Loader, RelationKind, TableSnapshot};
 use crate::error::{Error, Result};
-use crate::format::{Entry, Namespace, ObjectRef, Relations, Root, View};
+use crate::format::{Entry, Namespace, ObjectRef, Reference, Relations, Root, View};
 use crate::id::TableId;
 use crate::name::{NamespaceName, RelationName, RelationPath};
 
@@ -164,6 +164,60 @@ impl Catalog {
                 Ok(all)
             }
         }
+    }
+
+    /// The table with this id, and its name, however it is called; reads names until it is found.
+    pub(crate) async fn by_id(
+        &self,
+        wanted: TableId,
+    ) -> Result<Option<(RelationPath, CatalogEntry)>> {
+        if let Some(staged) = self.overlay.tables.get(&wanted) {
+            let path = staged.path.clone();
+            return Ok(path.map(|path| (path, CatalogEntry::Staged(wanted))));
+        }
+        let found = |namespace: &NamespaceName, entries: &Relations| {
+            entries.iter().find_map(|(name, entry)| match entry {
+                Entry::Table { id, state } if *id == wanted => Some((
+                    RelationPath::new(namespace.clone(), name.clone()),
+                    CatalogEntry::Table {
+                        id: *id,
+                        state: *state,
+                    },
+                )),
+                _ => None,
+            })
+        };
+        for (name, namespace) in &self.root.namespaces {
+            match namespace {
+                Namespace::Inline(entries) => {
+                    if let Some(table) = found(name, entries) {
+                        return Ok(Some(table));
+                    }
+                }
+                Namespace::Pages(pages) => {
+                    for page in pages {
+                        let page = self.loader.page(&page.object).await?;
+                        if let Some(table) = found(name, &page.entries) {
+                            return Ok(Some(table));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Which tables have foreign keys to which.
+    pub(crate) fn references(&self) -> BTreeSet<Reference> {
+        let mut references = self.root.references.clone();
+        for (reference, exists) in &self.overlay.references {
+            if *exists {
+                references.insert(*reference);
+            } else {
+                references.remove(reference);
+            }
+        }
+        references
     }
 
     /// The table that `entry` stands for.

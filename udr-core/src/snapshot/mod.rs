@@ -24,7 +24,7 @@ pub use self::scan::ScanPlan;
 pub use self::table::TableSnapshot;
 use crate::error::{Error, Result, nearest};
 use crate::format::{Commit, View};
-use crate::id::{Digest, Version};
+use crate::id::{Digest, TableId, Version};
 use crate::name::{NamespaceName, RefName, RelationName, RelationPath};
 use crate::refs::Point;
 
@@ -167,6 +167,42 @@ impl Snapshot {
             Some(Relation::View(_)) => Err(Error::invalid("it is a view").with("table", path)),
             None => Err(self.no_such_relation(path).await),
         }
+    }
+
+    /// The table with this id, whatever its name; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt`.
+    pub async fn table_by_id(&self, id: TableId) -> Result<Option<TableSnapshot>> {
+        let catalog = &self.inner.catalog;
+        match catalog.by_id(id).await? {
+            Some((path, entry)) => catalog.table(&path, &entry).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The tables that have a foreign key to `parent`, itself perhaps among them.
+    pub fn children(&self, parent: TableId) -> Vec<TableId> {
+        let references = self.inner.catalog.references();
+        let of_parent = references.iter().filter(|r| r.parent == parent);
+        of_parent.map(|r| r.child).collect()
+    }
+
+    /// The tables that a transaction created or changed, and did not drop.
+    pub fn staged_tables(&self) -> Vec<TableId> {
+        let tables = self.inner.catalog.overlay().tables.iter();
+        tables
+            .filter(|(_, table)| table.path.is_some())
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Whether both show the same point with the same staged changes; false where that takes more
+    /// than a glance to see.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.commit_id() == other.commit_id()
+            && std::ptr::eq(self.inner.catalog.overlay(), other.inner.catalog.overlay())
     }
 
     /// The error for a relation that does not exist, with the nearest name if there is one.

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::data::DeletionVector;
-use crate::format::{DataFile, ObjectRef, Schema, TableOperation, TableState, View};
-use crate::id::{FileId, TableId};
+use crate::format::{
+    Constraint, DataFile, ObjectRef, Reference, Schema, TableOperation, TableState, View,
+};
+use crate::id::{FieldId, FileId, TableId};
 use crate::name::{NamespaceName, RelationPath};
 
 /// What differs from the base; cloning costs what was staged.
@@ -17,6 +19,8 @@ pub(crate) struct Overlay {
     pub(crate) relations: BTreeMap<RelationPath, Option<StagedRelation>>,
     /// Tables that were created or changed, whatever they are called.
     pub(crate) tables: BTreeMap<TableId, StagedTable>,
+    /// Foreign keys between tables that came (true) or went (false).
+    pub(crate) references: BTreeMap<Reference, bool>,
 }
 
 #[derive(Debug, Clone)]
@@ -33,6 +37,9 @@ pub(crate) struct StagedTable {
     /// What it was at the base; none if it was created since.
     pub(crate) base: Option<StagedBase>,
     pub(crate) schema: Arc<Schema>,
+    pub(crate) constraints: Arc<[Constraint]>,
+    /// How its definition changed, if it did: ALTER, or CONSTRAIN.
+    pub(crate) altered: Option<TableOperation>,
     /// Whether the rows of the base are gone.
     pub(crate) overwritten: bool,
     /// The files added since, or since the overwrite.
@@ -81,6 +88,8 @@ impl StagedTable {
         Self {
             path: Some(path.clone()),
             schema: Arc::new(state.schema.clone()),
+            constraints: Arc::from(state.constraints.as_slice()),
+            altered: None,
             base: Some(StagedBase {
                 path,
                 object,
@@ -98,6 +107,8 @@ impl StagedTable {
         Self {
             path: Some(path),
             schema,
+            constraints: Arc::from([]),
+            altered: None,
             base: None,
             overwritten: false,
             added: Vec::new(),
@@ -114,12 +125,32 @@ impl StagedTable {
             .map(|base| &base.state)
     }
 
-    /// Whether its rows are other than at the base.
+    /// Whether its rows or its definition are other than at the base.
     pub(crate) fn has_changes(&self) -> bool {
         self.base.is_none()
             || self.overwritten
             || !self.added.is_empty()
             || !self.deleted.is_empty()
+            || self.altered.is_some()
+    }
+
+    /// Whether rows of the base are gone.
+    pub(crate) fn removes_rows(&self) -> bool {
+        let deletes = || self.deleted.values().any(|deletes| !deletes.staged);
+        self.base.is_some() && (self.overwritten || deletes())
+    }
+
+    /// The columns of its keys.
+    pub(crate) fn key_columns(&self) -> BTreeSet<FieldId> {
+        let keys = self.constraints.iter();
+        keys.filter(|constraint| matches!(constraint, Constraint::Unique { .. }))
+            .flat_map(|constraint| constraint.columns().iter().copied())
+            .collect()
+    }
+
+    /// Whether a row has to be more than of the right types.
+    pub(crate) fn is_constrained(&self) -> bool {
+        !self.constraints.is_empty() || self.schema.fields().iter().any(|f| f.generated.is_some())
     }
 
     /// Replaces all rows by those of `files`.

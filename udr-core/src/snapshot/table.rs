@@ -1,6 +1,6 @@
 //! One table of a snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use super::{FileTask, Loader, Prune};
 use crate::data::read_live_batches;
 use crate::error::Result;
 use crate::format::{
-    ColumnStats, DataFile, ManifestRef, Schema, TableState, live_column_stats, merge_column_stats,
+    ColumnStats, Constraint, DataFile, ManifestRef, Schema, TableState, live_column_stats,
+    merge_column_stats,
 };
 use crate::id::{FieldId, TableId};
 use crate::name::RelationPath;
@@ -62,6 +63,61 @@ impl TableSnapshot {
     /// Its columns.
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// What its rows must be.
+    pub fn constraints(&self) -> &[Constraint] {
+        &self.staged.constraints
+    }
+
+    /// The columns of its keys: values of them are looked for one by one.
+    pub fn key_columns(&self) -> BTreeSet<FieldId> {
+        self.staged.key_columns()
+    }
+
+    /// The data files that a transaction added and that are not at its base.
+    pub fn added(&self) -> &[Arc<DataFile>] {
+        &self.staged.added
+    }
+
+    /// Whether a transaction removed rows that are at its base.
+    pub fn removes_rows(&self) -> bool {
+        self.staged.removes_rows()
+    }
+
+    /// The table without what a transaction staged; `None` if the transaction created it.
+    pub fn base(&self) -> Option<Self> {
+        let base = self.staged.base.clone()?;
+        let staged = StagedTable::unchanged(base.path.clone(), base.object, base.state);
+        Some(Self::new(self.loader.clone(), base.path, self.id, staged))
+    }
+
+    /// The same rows, read as if every column allowed NULL.
+    #[must_use]
+    pub fn relaxed(&self) -> Self {
+        let mut staged = self.staged.clone();
+        staged.schema = Arc::new(self.schema.relaxed());
+        Self::new(self.loader.clone(), self.path.clone(), self.id, staged)
+    }
+
+    /// Whether both have the same rows for certain.
+    pub fn has_rows_of(&self, other: &Self) -> bool {
+        let kept = |table: &Self| {
+            let base = table.staged.base.as_ref();
+            base.filter(|_| !table.staged.overwritten)
+                .map(|base| base.object.digest)
+        };
+        let added = |table: &Self| table.staged.added.iter().map(|f| f.id).collect::<Vec<_>>();
+        let deleted = |table: &Self| {
+            let files = table.staged.deleted.iter();
+            files
+                .map(|(file, deletes)| (*file, Arc::clone(&deletes.rows)))
+                .collect::<Vec<_>>()
+        };
+        self.id == other.id
+            && kept(self) == kept(other)
+            && added(self) == added(other)
+            && deleted(self) == deleted(other)
     }
 
     /// Its columns as engines see them.

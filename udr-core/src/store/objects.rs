@@ -26,6 +26,11 @@ use super::{Store, failure};
 
 /// The most bytes of a metadata object.
 pub(super) const OBJECT_BYTES_MAX: u64 = 256 << 20;
+/// Objects up to this size are written to local disk one after the other: less than going back and
+/// forth between threads.
+const SMALL_BYTES_MAX: usize = 64 << 10;
+/// How many objects are written at once.
+const PUTS_AT_ONCE: usize = 64;
 /// How many bytes of a data file are spooled in memory.
 const SPOOLED_BYTES_MAX: usize = 8 << 20;
 /// From here on a data file is uploaded in parts.
@@ -62,6 +67,48 @@ impl Store {
         self.put(&path, &bytes).await?;
         self.inner.cache.insert(object.digest, bytes);
         Ok(object)
+    }
+
+    /// Stores metadata objects, all at once; durable no later than the next record that this store
+    /// creates.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if one is too large, `Unavailable` if the store cannot be written.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves any of them, each whole.
+    pub(crate) async fn put_objects(&self, epoch: Epoch, objects: Vec<Bytes>) -> Result<()> {
+        let small = |bytes: &Bytes| bytes.len() <= SMALL_BYTES_MAX;
+        let Some(local) = self
+            .inner
+            .local
+            .as_ref()
+            .filter(|_| objects.iter().all(small))
+        else {
+            return futures::stream::iter(objects)
+                .map(|bytes| self.put_object(epoch, bytes))
+                .buffer_unordered(PUTS_AT_ONCE)
+                .try_for_each(|_| async { Ok(()) })
+                .await;
+        };
+        let digests = objects
+            .iter()
+            .map(|bytes| Digest::of(bytes))
+            .collect::<Vec<_>>();
+        let put = || {
+            let paths = digests
+                .iter()
+                .map(|digest| self.inner.layout.object(epoch, digest));
+            local.put_all(paths.zip(objects.iter().cloned()).collect())
+        };
+        let put = self.inner.retry.run(&self.inner.env, put).await;
+        put.map_err(|error| failure::explain_write(&error, &self.inner.layout.objects()))?;
+        for (digest, bytes) in digests.into_iter().zip(objects) {
+            self.inner.cache.insert(digest, bytes);
+        }
+        Ok(())
     }
 
     /// The bytes of a metadata object, verified.

@@ -4,7 +4,7 @@
 //! `repository`. Nothing here is cached: these are the only names whose bytes can appear later.
 
 use bytes::Bytes;
-use object_store::ObjectStoreExt as _;
+use object_store::{ObjectStoreExt as _, PutMode};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RecordNumber;
@@ -71,7 +71,7 @@ impl Store {
         let path = self.inner.layout.hint(kind, name);
         let hint = Bytes::from(number.to_string());
         let put = match &self.inner.local {
-            Some(local) => local.put_unsynced(&path, hint).await,
+            Some(local) => local.put_unsynced(&path, hint, PutMode::Overwrite).await,
             None => self.inner.backend.put(&path, hint.into()).await.map(drop),
         };
         put.map_err(|error| failure::explain_write(&error, &path))
@@ -91,7 +91,16 @@ impl Store {
     ) -> Result<RecordNumber> {
         self.trust().await?;
         let path = self.inner.layout.hint(kind, name);
-        match self.create(&path, Bytes::from(number.to_string())).await {
+        let hint = Bytes::from(number.to_string());
+        // On local disk a claim need not outlive the power: nor does anybody who has seen it, and
+        // whoever comes later finds the record, or that there is none.
+        if let Some(local) = &self.inner.local {
+            let claim = local.put_unsynced(&path, hint.clone(), PutMode::Create);
+            if claim.await.is_ok() {
+                return Ok(number);
+            }
+        }
+        match self.create(&path, hint).await {
             Ok(Created::Mine) => Ok(number),
             // What cannot be read is the same to everybody, and so is the answer to it.
             Ok(Created::Other(bytes)) => Ok(parse_hint(&bytes).unwrap_or(RecordNumber(0))),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::OnExisting;
+use super::alter::{self, Alteration};
 use super::rows::{Refused, RowEdit};
 use crate::error::{Error, Result};
 use crate::format::{DataFile, Schema, TableOperation, View};
@@ -30,6 +31,11 @@ pub(crate) enum Action {
         path: RelationPath,
         id: TableId,
         files: Vec<Arc<DataFile>>,
+    },
+    AlterTable {
+        path: RelationPath,
+        id: TableId,
+        alterations: Vec<Alteration>,
     },
     Truncate {
         path: RelationPath,
@@ -107,18 +113,20 @@ impl Action {
                 edit.apply(snapshot, *id, &mut table, since).await?;
                 overlay.tables.insert(*id, table);
             }
+            Self::AlterTable {
+                path,
+                id,
+                alterations,
+            } => {
+                let table = table(snapshot, path, *id).await?;
+                alter::apply(snapshot, overlay, *id, table, alterations).await?;
+            }
             Self::RenameTable { id, from, to } => {
-                let mut table = table(snapshot, from, *id).await?;
-                free(snapshot, to).await?;
-                table.path = Some(to.clone());
-                overlay.tables.insert(*id, table);
-                overlay.relations.insert(from.clone(), None);
-                overlay
-                    .relations
-                    .insert(to.clone(), Some(StagedRelation::Table(*id)));
+                rename_table(snapshot, overlay, *id, (from, to)).await?;
             }
             Self::DropTable { path, id } => {
                 let mut table = table(snapshot, path, *id).await?;
+                alter::forget_references(snapshot, overlay, path, *id)?;
                 table.path = None;
                 table.added.clear();
                 table.deleted.clear();
@@ -177,6 +185,22 @@ async fn drop_namespace(
     Ok(())
 }
 
+async fn rename_table(
+    snapshot: &Snapshot,
+    overlay: &mut Overlay,
+    id: TableId,
+    (from, to): (&RelationPath, &RelationPath),
+) -> Result<()> {
+    let mut table = table(snapshot, from, id).await?;
+    free(snapshot, to).await?;
+    table.path = Some(to.clone());
+    overlay.tables.insert(id, table);
+    overlay.relations.insert(from.clone(), None);
+    let renamed = Some(StagedRelation::Table(id));
+    overlay.relations.insert(to.clone(), renamed);
+    Ok(())
+}
+
 async fn drop_view(snapshot: &Snapshot, overlay: &mut Overlay, path: &RelationPath) -> Result<()> {
     match snapshot.catalog().entry(path).await? {
         Some(CatalogEntry::View(_)) => {
@@ -202,7 +226,11 @@ async fn free(snapshot: &Snapshot, path: &RelationPath) -> Result<()> {
     }
 }
 
-async fn table(snapshot: &Snapshot, path: &RelationPath, id: TableId) -> Result<StagedTable> {
+pub(super) async fn table(
+    snapshot: &Snapshot,
+    path: &RelationPath,
+    id: TableId,
+) -> Result<StagedTable> {
     match snapshot.catalog().entry(path).await? {
         Some(entry) => {
             let (found, table) = snapshot.catalog().staged(path, &entry).await?;

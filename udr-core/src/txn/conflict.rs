@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::Action;
 use super::rows::row_list;
+use super::{Action, alter};
 use crate::data::RowId;
 use crate::format::{Change, Commit, TableOperation};
 use crate::id::TableId;
@@ -53,29 +53,48 @@ pub(super) enum Verdict {
 /// The table in `docs/format.md` is this function.
 pub(super) fn verdict(ours: TableOperation, theirs: TableOperation) -> Verdict {
     use TableOperation::{
-        Append, Create, Delete, Drop, Merge, Overwrite, Rename, Truncate, Update,
+        Alter, Append, Constrain, Create, Delete, Drop, Merge, Overwrite, Rename, Truncate, Update,
     };
     use Verdict::{ByRow, Compatible, Conflict};
     match (ours, theirs) {
         // A table id is new to whoever creates it: nobody else can have changed it.
         (Create, _) | (_, Create) => Compatible,
         // Added rows stand beside whatever else happened to the rows.
-        (Append, Append | Overwrite | Truncate | Delete | Update | Merge | Rename) => Compatible,
-        (Append, Drop) => Conflict,
-        // Rows are changed where they are, beside others.
-        (Delete | Update | Merge, Append | Rename) => Compatible,
-        (Delete | Update | Merge, Delete | Update | Merge) => ByRow,
-        (Delete | Update | Merge, Overwrite | Truncate | Drop) => Conflict,
-        // An overwrite replaces the rows it saw, and no others.
-        (Overwrite | Truncate, Rename) => Compatible,
-        (Overwrite | Truncate, Append | Overwrite | Truncate | Delete | Update | Merge | Drop) => {
-            Conflict
+        (Append, Append | Overwrite | Truncate | Delete | Update | Merge | Rename | Alter) => {
+            Compatible
         }
+        // Rows are checked by the constraints that their writer knew.
+        (Append, Constrain | Drop) => Conflict,
+        // Rows are changed where they are, beside others.
+        (Delete | Update | Merge, Append | Rename | Alter) => Compatible,
+        (Delete | Update | Merge, Delete | Update | Merge) => ByRow,
+        (Delete | Update | Merge, Overwrite | Truncate | Constrain | Drop) => Conflict,
+        // An overwrite replaces the rows it saw, and no others.
+        (Overwrite | Truncate, Rename | Alter) => Compatible,
+        (
+            Overwrite | Truncate,
+            Append | Overwrite | Truncate | Delete | Update | Merge | Constrain | Drop,
+        ) => Conflict,
         // A name does not depend on rows.
-        (Rename, Append | Overwrite | Truncate | Delete | Update | Merge) => Compatible,
+        (Rename, Append | Overwrite | Truncate | Delete | Update | Merge | Alter | Constrain) => {
+            Compatible
+        }
         (Rename, Rename | Drop) => Conflict,
+        // Of two new definitions one would be lost.
+        (Alter, Append | Overwrite | Truncate | Delete | Update | Merge | Rename) => Compatible,
+        (Alter, Alter | Constrain | Drop) => Conflict,
+        // A constraint is of the rows that it was checked for.
+        (Constrain, Rename) => Compatible,
+        (
+            Constrain,
+            Append | Overwrite | Truncate | Delete | Update | Merge | Alter | Constrain | Drop,
+        ) => Conflict,
         // A drop is of the table as it was seen.
-        (Drop, Append | Overwrite | Truncate | Delete | Update | Merge | Rename | Drop) => Conflict,
+        (
+            Drop,
+            Append | Overwrite | Truncate | Delete | Update | Merge | Rename | Alter | Constrain
+            | Drop,
+        ) => Conflict,
     }
 }
 
@@ -154,6 +173,11 @@ impl Theirs {
                 }
                 Action::Append { path, id, .. } => (path, id, TableOperation::Append),
                 Action::Overwrite { path, id, .. } => (path, id, TableOperation::Overwrite),
+                Action::AlterTable {
+                    path,
+                    id,
+                    alterations,
+                } => (path, id, alter::operation(alterations)),
                 Action::Truncate { path, id } => (path, id, TableOperation::Truncate),
                 Action::ChangeRows { path, id, edit } => {
                     (path, id, edit.operation.table_operation())
@@ -186,25 +210,28 @@ impl Theirs {
 mod tests {
     use super::*;
     use TableOperation::{
-        Append, Create, Delete, Drop, Merge, Overwrite, Rename, Truncate, Update,
+        Alter, Append, Constrain, Create, Delete, Drop, Merge, Overwrite, Rename, Truncate, Update,
     };
 
     #[test]
     fn every_cell_of_the_matrix_is_as_specified() {
         let all = [
-            Create, Append, Overwrite, Truncate, Delete, Update, Merge, Rename, Drop,
+            Create, Append, Overwrite, Truncate, Delete, Update, Merge, Rename, Alter, Constrain,
+            Drop,
         ];
         // Rows: ours; columns: theirs, in that order. `=` both, `r` by row, `x` one of them.
         let matrix = [
-            (Create, "========="),
-            (Append, "========x"),
-            (Overwrite, "=xxxxxx=x"),
-            (Truncate, "=xxxxxx=x"),
-            (Delete, "==xxrrr=x"),
-            (Update, "==xxrrr=x"),
-            (Merge, "==xxrrr=x"),
-            (Rename, "=======xx"),
-            (Drop, "=xxxxxxxx"),
+            (Create, "==========="),
+            (Append, "=========xx"),
+            (Overwrite, "=xxxxxx==xx"),
+            (Truncate, "=xxxxxx==xx"),
+            (Delete, "==xxrrr==xx"),
+            (Update, "==xxrrr==xx"),
+            (Merge, "==xxrrr==xx"),
+            (Rename, "=======x==x"),
+            (Alter, "========xxx"),
+            (Constrain, "=xxxxxx=xxx"),
+            (Drop, "=xxxxxxxxxx"),
         ];
         for (ours, row) in matrix {
             for (theirs, expected) in all.into_iter().zip(row.chars()) {

@@ -6,6 +6,7 @@
 
 mod action;
 mod ahead;
+mod alter;
 mod conflict;
 mod find_rows;
 mod prepare;
@@ -16,6 +17,7 @@ mod root;
 mod rows;
 mod state;
 mod tree;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,12 +25,14 @@ use std::sync::Arc;
 
 use self::action::Action;
 pub use self::ahead::read_ahead;
+pub use self::alter::Alteration;
 pub use self::conflict::Conflict;
 pub(crate) use self::publish::{snapshot_at, snapshot_of};
 pub use self::reads::Isolation;
 use self::reads::Reads;
 use self::rows::RowEdit;
 pub use self::rows::{RowChanges, RowOperation};
+pub use self::validate::Validate;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::{DataFile, RefRecord, Schema, View};
@@ -69,6 +73,7 @@ pub struct Transaction {
     overlay: Arc<Overlay>,
     savepoints: Vec<Savepoint>,
     about: About,
+    validator: Option<Arc<dyn Validate>>,
     isolation: Isolation,
     reads: Reads,
 }
@@ -166,6 +171,7 @@ impl Transaction {
             overlay,
             savepoints: Vec::new(),
             about,
+            validator: None,
             isolation: Isolation::default(),
             reads: Reads::default(),
         }
@@ -287,6 +293,33 @@ impl Transaction {
         .await
     }
 
+    /// Changes the definition of a table: its constraints, and what its columns say of NULL and
+    /// defaults.
+    ///
+    /// Whether the rows obey a new constraint is found out by the validator, not here.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, also for a constraint or a parent; `AlreadyExists` if a constraint has the name;
+    /// `Invalid` if it is a view, a constraint is not one of this table or of its parent, or a
+    /// foreign key needs what is dropped; `Unavailable`, `Corrupt`.
+    pub async fn alter_table(
+        &mut self,
+        path: &RelationPath,
+        alterations: Vec<Alteration>,
+    ) -> Result<()> {
+        let id = self.table_id(path).await?;
+        if alterations.is_empty() {
+            return Ok(());
+        }
+        self.stage(Action::AlterTable {
+            path: path.clone(),
+            id,
+            alterations,
+        })
+        .await
+    }
+
     /// Removes all rows of a table.
     ///
     /// # Errors
@@ -328,7 +361,7 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// `NotFound`; `Invalid` if it is a view; `Unavailable`, `Corrupt`.
+    /// `NotFound`; `Invalid` if it is a view or another table has a foreign key to it; `Unavailable`, `Corrupt`.
     pub async fn drop_table(&mut self, path: &RelationPath) -> Result<()> {
         let id = self.table_id(path).await?;
         self.stage(Action::DropTable {

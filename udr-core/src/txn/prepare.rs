@@ -20,7 +20,7 @@ use crate::id::{Digest, Epoch, TableId, TransactionId};
 use crate::snapshot::overlay::{Overlay, StagedRelation, StagedTable};
 use crate::snapshot::{Catalog, CatalogEntry, Snapshot};
 
-/// How many objects are uploaded at once.
+/// How many deletion vectors are uploaded at once.
 const UPLOADS: usize = 64;
 
 /// A commit whose objects are not stored yet.
@@ -36,21 +36,14 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Makes every object durable, all at once (invariant 8).
     pub(super) async fn store(&self, context: &Context) -> Result<()> {
+        let objects = context.store.put_objects(self.epoch, self.objects.clone());
         // By value: a future that borrows each item is not provably `Send`.
-        let objects = self.objects.clone().into_iter().map(|bytes| (None, bytes));
-        let vectors = self.vectors.clone().into_iter();
-        let vectors = vectors.map(|(table, bytes)| (Some(table), bytes));
         let (store, epoch) = (&context.store, self.epoch);
-        futures::stream::iter(objects.chain(vectors).collect::<Vec<_>>())
-            .map(|(table, bytes)| async move {
-                match table {
-                    None => store.put_object(epoch, bytes).await,
-                    Some(table) => store.put_deletion_vector(table, epoch, bytes).await,
-                }
-            })
+        let vectors = futures::stream::iter(self.vectors.clone())
+            .map(|(table, bytes)| store.put_deletion_vector(table, epoch, bytes))
             .buffer_unordered(UPLOADS)
-            .try_for_each(|_| async { Ok(()) })
-            .await
+            .try_for_each(|_| async { Ok(()) });
+        Box::pin(async { futures::try_join!(objects, vectors).map(drop) }).await
     }
 
     /// Keeps what a following transaction will ask for.
@@ -94,6 +87,7 @@ impl Draft<'_> {
         self.views(&mut changes, &mut renamed).await?;
         let mut builder = RootBuilder::new(&self.context.loader, epoch, self.base.catalog().root());
         builder.namespaces(&self.overlay.namespaces);
+        builder.references(&self.overlay.references);
         builder.relations(renamed).await?;
         if let Some(key) = &about.idempotency_key {
             builder.key(key, sequence)?;
@@ -247,6 +241,7 @@ fn table_change(id: TableId, table: &StagedTable, files: (u64, u64)) -> Result<T
     if renamed_from.is_some() {
         operations.insert(TableOperation::Rename);
     }
+    operations.extend(table.altered.filter(|_| table.base.is_some()));
     if table.path.is_none() {
         operations = BTreeSet::from([TableOperation::Drop]);
     }

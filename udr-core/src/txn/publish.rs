@@ -43,15 +43,18 @@ enum Rebased {
 impl Transaction {
     /// Publishes everything that is staged, or nothing.
     ///
+    /// 0. What constraints say of the staged rows is checked, on the head that they are to be
+    ///    published on; every time, as far as that head is new.
     /// 1. All objects are uploaded and durable before the record is created (invariant 8).
     /// 2. The record of the next version is created. If it is there already, somebody else was
     ///    faster: what they published is checked against what is staged, operation by operation.
     /// 3. Without a conflict the changes are replayed on the new head, under the same transaction
-    ///    id, and published from step 1; with one, the transaction is given back.
+    ///    id, and published from step 0; with one, the transaction is given back.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if nothing was published, `Indeterminate` if it is unknown whether it was,
+    /// `Invalid` if a row breaks a constraint; `Unsupported` if nobody can tell, see
+    /// [`Transaction::set_validator`]; `Unavailable` if nothing was published, `Indeterminate` if it is unknown whether it was,
     /// `Conflict` if others were faster too often, `NotFound` if the branch was dropped,
     /// `Corrupt`.
     ///
@@ -73,7 +76,15 @@ impl Transaction {
             overlay: Arc::clone(&self.overlay),
         };
         let mut between = Vec::new();
+        let mut checked = None;
         for attempt in 1..=ATTEMPTS_MAX {
+            let staged = head
+                .base
+                .with_catalog(head.base.catalog().with_overlay(Arc::clone(&head.overlay)));
+            if let Some(conflict) = self.validate(&staged, checked.as_ref()).await? {
+                return Ok(self.conflicted(vec![conflict]));
+            }
+            checked = Some(staged);
             if let Some(committed) = self.attempt(&head, &rewrites, attempt).await? {
                 return Ok(CommitOutcome::Committed(committed));
             }
@@ -81,19 +92,20 @@ impl Transaction {
             match self.rebase(&head, &mut between, attempt).await? {
                 Rebased::Head(newer) => head = *newer,
                 Rebased::Replayed(committed) => return Ok(CommitOutcome::Committed(committed)),
-                Rebased::Conflicts(conflicts) => {
-                    let conflicted = Conflicted {
-                        transaction: self,
-                        conflicts,
-                    };
-                    return Ok(CommitOutcome::Conflicted(Box::new(conflicted)));
-                }
+                Rebased::Conflicts(conflicts) => return Ok(self.conflicted(conflicts)),
             }
         }
         Err(Error::conflict("others published first every time")
             .with("branch", self.branch())
             .with("attempts", ATTEMPTS_MAX)
             .with_hint("nothing was published; try again"))
+    }
+
+    fn conflicted(self, conflicts: Vec<Conflict>) -> CommitOutcome {
+        CommitOutcome::Conflicted(Box::new(Conflicted {
+            transaction: self,
+            conflicts,
+        }))
     }
 
     /// One attempt to publish on `head`; `None` if somebody else has the version.
@@ -275,6 +287,7 @@ impl Action {
             | Self::Truncate { path, id }
             | Self::ChangeRows { path, id, .. }
             | Self::DropTable { path, id }
+            | Self::AlterTable { path, id, .. }
             | Self::RenameTable { id, from: path, .. } => {
                 if let Some(moved) = theirs.renamed(*id) {
                     path.clone_from(moved);
@@ -295,6 +308,7 @@ impl Action {
             Self::CreateTable { path, .. }
             | Self::Append { path, .. }
             | Self::Overwrite { path, .. }
+            | Self::AlterTable { path, .. }
             | Self::Truncate { path, .. }
             | Self::ChangeRows { path, .. }
             | Self::DropTable { path, .. } => format!("table {path}"),
@@ -318,6 +332,7 @@ impl Action {
             Self::CreateTable { .. } => "CREATE TABLE",
             Self::Append { .. } => "INSERT",
             Self::Overwrite { .. } => "INSERT OVERWRITE",
+            Self::AlterTable { .. } => "ALTER TABLE",
             Self::Truncate { .. } => "TRUNCATE",
             Self::ChangeRows { edit, .. } => edit.operation.table_operation().as_str(),
             Self::RenameTable { .. } => "RENAME TABLE",

@@ -108,7 +108,9 @@ impl Reads {
             TableOperation::Append
             | TableOperation::Delete
             | TableOperation::Update
-            | TableOperation::Merge => true,
+            | TableOperation::Merge
+            | TableOperation::Alter
+            | TableOperation::Constrain => true,
             TableOperation::Create
             | TableOperation::Overwrite
             | TableOperation::Truncate

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::Context;
-use crate::data::{DeletionVector, rewrite_file};
+use crate::data::{DeletionVector, RewriteTarget, rewrite_file};
 use crate::error::Result;
-use crate::format::{DataFile, Schema};
+use crate::format::DataFile;
 use crate::id::{Epoch, FileId, TableId};
 use crate::snapshot::overlay::{Overlay, StagedDeletes};
 
@@ -37,10 +37,16 @@ impl Rewrites {
         let mut due = Vec::new();
         for (id, table) in &overlay.tables {
             let files = table.deleted.values().filter(|deletes| is_due(deletes));
-            due.extend(files.map(|deletes| (*id, Arc::clone(&table.schema), deletes.clone())));
+            let target = Arc::new(RewriteTarget {
+                table: *id,
+                epoch,
+                schema: Arc::clone(&table.schema),
+                key_columns: table.key_columns(),
+            });
+            due.extend(files.map(|deletes| (Arc::clone(&target), deletes.clone())));
         }
         let rewrites = futures::stream::iter(due)
-            .map(|(table, schema, deletes)| rewrite(context, table, epoch, schema, deletes))
+            .map(|(target, deletes)| rewrite(context, target, deletes))
             .buffer_unordered(CONCURRENCY)
             .try_collect::<Vec<_>>()
             .await?;
@@ -67,15 +73,12 @@ fn is_due(deletes: &StagedDeletes) -> bool {
 
 async fn rewrite(
     context: &Context,
-    table: TableId,
-    epoch: Epoch,
-    schema: Arc<Schema>,
+    target: Arc<RewriteTarget>,
     deletes: StagedDeletes,
 ) -> Result<Rewrite> {
-    let deleted = united(context, table, &deletes).await?;
-    let target = (table, epoch);
+    let deleted = united(context, target.table, &deletes).await?;
     let (store, env) = (&context.store, &context.env);
-    let files = rewrite_file(store, env, target, &deletes.file, &schema, &deleted).await?;
+    let files = rewrite_file(store, env, &target, &deletes.file, &deleted).await?;
     Ok(Rewrite {
         from: deletes.file,
         deleted: deletes.rows,

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::error::Result;
 use crate::format::{
-    Entry, KeyEntry, KeyLog, KeyPage, Namespace, NamespacePage, ObjectRef, PageRef, Relations,
-    Root, encode,
+    Entry, KeyEntry, KeyLog, KeyPage, Namespace, NamespacePage, ObjectRef, PageRef, Reference,
+    Relations, Root, encode,
 };
 use crate::id::Epoch;
 use crate::name::{NamespaceName, RelationName};
@@ -41,6 +41,17 @@ impl<'a> RootBuilder<'a> {
                 self.root.namespaces.entry(name.clone()).or_default();
             } else {
                 self.root.namespaces.remove(name);
+            }
+        }
+    }
+
+    /// Takes over which tables have foreign keys to which.
+    pub(super) fn references(&mut self, changes: &BTreeMap<Reference, bool>) {
+        for (reference, exists) in changes {
+            if *exists {
+                self.root.references.insert(*reference);
+            } else {
+                self.root.references.remove(reference);
             }
         }
     }

@@ -53,6 +53,8 @@ impl StateBuilder<'_> {
             },
             (None, None) => TableState::empty(self.id, table.schema.as_ref().clone()),
         };
+        state.schema = table.schema.as_ref().clone();
+        state.constraints = table.constraints.to_vec();
         let (changes, mut added) = self.changes(new).await?;
         let gone = changes.values().filter(|change| change.entry.is_none());
         let removed = gone.count() as u64;

@@ -10,11 +10,23 @@ use super::system::TableMetadata;
 #[derive(Debug, Clone)]
 pub(super) struct RelationRef {
     pub(super) name: RelationName,
-    /// Which of the table's own records it asks for, if not its rows.
-    pub(super) metadata: Option<TableMetadata>,
+    /// What of the table it asks for, if not just its rows.
+    pub(super) part: Option<Part>,
     /// The state it asks for, if not that of the catalog.
     pub(super) revision: Option<Revision>,
 }
+
+/// What a name can ask for of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Its rows and what identifies them.
+    Rows,
+    /// One of its own records.
+    Metadata(TableMetadata),
+}
+
+/// What follows the `$` of [`Part::Rows`].
+const ROWS: &str = "rows";
 
 impl RelationRef {
     /// Takes a name apart; no table name has `$` or `@` in it.
@@ -23,13 +35,14 @@ impl RelationRef {
             Some((relation, revision)) => (relation, Some(revision.parse::<Revision>()?)),
             None => (text, None),
         };
-        let (name, metadata) = match relation.split_once('$') {
-            Some((name, metadata)) => (name, Some(parse_metadata(metadata)?)),
+        let (name, part) = match relation.split_once('$') {
+            Some((name, ROWS)) => (name, Some(Part::Rows)),
+            Some((name, metadata)) => (name, Some(Part::Metadata(parse_metadata(metadata)?))),
             None => (relation, None),
         };
         Ok(Self {
             name: RelationName::new(name)?,
-            metadata,
+            part,
             revision,
         })
     }
@@ -41,8 +54,9 @@ fn parse_metadata(text: &str) -> Result<TableMetadata> {
         .find(|kind| kind.as_str() == text)
         .ok_or_else(|| {
             let names = TableMetadata::ALL.map(TableMetadata::as_str);
+            let names = names.into_iter().chain([ROWS]).collect::<Vec<_>>();
             let error = Error::not_found("no such metadata table").with("name", format!("${text}"));
-            match nearest(text, names) {
+            match nearest(text, names.iter().copied()) {
                 Some(near) => error.with_hint(format!("did you mean `${near}`?")),
                 None => error.with_hint(format!("there are ${}", names.join(", $"))),
             }
@@ -58,10 +72,12 @@ mod tests {
     #[test]
     fn a_name_has_up_to_three_parts() {
         let plain = RelationRef::parse("orders").unwrap();
-        assert!(plain.metadata.is_none() && plain.revision.is_none());
+        assert!(plain.part.is_none() && plain.revision.is_none());
         let all = RelationRef::parse("orders$files@main~2").unwrap();
         assert_eq!(all.name.as_str(), "orders");
-        assert_eq!(all.metadata, Some(TableMetadata::Files));
+        assert_eq!(all.part, Some(Part::Metadata(TableMetadata::Files)));
+        let rows = RelationRef::parse("orders$rows").unwrap();
+        assert_eq!(rows.part, Some(Part::Rows));
         assert_eq!(
             all.revision.map(|r| r.to_string()).as_deref(),
             Some("main~2")

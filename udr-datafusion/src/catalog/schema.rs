@@ -11,12 +11,12 @@ use udr_core::snapshot::{Relation, RelationKind};
 
 use super::provider::refuse_ddl;
 use super::refused::Refused;
-use super::relation_name::RelationRef;
+use super::relation_name::{Part, RelationRef};
 use super::system::MetadataTable;
 use super::{Scope, missing, view};
 use crate::error::to_datafusion;
 use crate::session::{Source, UdrSession};
-use crate::table::UdrTable;
+use crate::table::{RowsTable, UdrTable};
 
 /// One namespace as a schema.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl UdrSchema {
             tracing::debug!(%error, "the names of the state could not be read");
         }
         Ok(Some(
-            match (pinned.snapshot.relation(&path).await?, name.metadata) {
+            match (pinned.snapshot.relation(&path).await?, name.part) {
                 // Looking for what there is instead costs more than the statement may.
                 (None, _) if self.session.is_table_function(text) => return Ok(None),
                 (None, _) => {
@@ -80,12 +80,13 @@ impl UdrSchema {
                 (Some(Relation::Table(table)), None) => {
                     Arc::new(UdrTable::new(Arc::clone(&self.session), scope, &table)?)
                 }
-                (Some(Relation::Table(table)), Some(kind)) => Arc::new(MetadataTable::of_table(
-                    Arc::clone(&self.session),
-                    &scope,
-                    &table,
-                    kind,
-                )),
+                (Some(Relation::Table(table)), Some(Part::Rows)) => {
+                    let table = UdrTable::new(Arc::clone(&self.session), scope, &table)?;
+                    Arc::new(RowsTable::with_origin(table)?)
+                }
+                (Some(Relation::Table(table)), Some(Part::Metadata(kind))) => Arc::new(
+                    MetadataTable::of_table(Arc::clone(&self.session), &scope, &table, kind),
+                ),
                 (Some(Relation::View(view)), None) => {
                     view::provider(&self.session, &scope, &path, &view).await?
                 }

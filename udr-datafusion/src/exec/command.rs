@@ -40,6 +40,13 @@ pub(crate) enum Runs {
     Again,
 }
 
+impl Runs {
+    /// Once.
+    pub(crate) fn once() -> Self {
+        Self::Once(Arc::new(AtomicBool::new(false)))
+    }
+}
+
 /// A table whose one batch is what a function with effects returns.
 #[derive(Clone)]
 pub struct CommandTable {
@@ -93,7 +100,7 @@ impl TableProvider for CommandTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let runs = Runs::Once(Arc::new(AtomicBool::new(false)));
+        let runs = Runs::once();
         let projection = projection.map(Vec::as_slice);
         let run = Arc::clone(&self.run);
         Ok(Arc::new(CommandExec::try_new(

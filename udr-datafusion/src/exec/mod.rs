@@ -3,14 +3,26 @@
 //! In: batches, or nothing. Out: counts, or the batch of a command. Effects happen when a node is
 //! executed, once, and never while planning. Called by DataFusion.
 
+mod change;
 mod command;
+mod mutate;
+mod mutation;
+mod partition_writer;
+mod returned;
+mod row_key;
 mod stage;
+mod truncate;
 mod write;
 
+pub(crate) use change::{RowChange, RowTarget, UdrChangeExec};
 pub(crate) use command::Runs;
 pub use command::{CommandExec, CommandTable};
+pub(crate) use mutation::Action;
+pub(crate) use partition_writer::FileSpec;
+pub(crate) use returned::{Returned, UdrReturningExec, keeping};
 pub(crate) use stage::UdrStageExec;
-pub(crate) use write::{FileSpec, write_files};
+pub(crate) use truncate::truncate;
+pub(crate) use write::write_files;
 
 use std::sync::Arc;
 

@@ -27,8 +27,9 @@ use udr_core::snapshot::TableSnapshot;
 use udr_core::txn::read_ahead;
 
 use super::command::ran_already;
+use super::partition_writer::FileSpec;
 use super::properties;
-use super::write::{FileSpec, UdrWriteExec, decode_entries};
+use super::write::{UdrWriteExec, decode_entries};
 use crate::error::to_datafusion;
 use crate::session::{UdrSession, WriteTarget};
 

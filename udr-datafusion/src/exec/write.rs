@@ -10,8 +10,7 @@ use arrow::array::{AsArray as _, BinaryArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::metrics::{
@@ -23,37 +22,13 @@ use datafusion::physical_plan::{
     PlanProperties,
 };
 use futures::StreamExt as _;
-use udr_core::data::TableWriter;
 use udr_core::format::DataFile;
-use udr_core::id::Epoch;
-use udr_core::snapshot::TableSnapshot;
 use udr_core::{Error, Result};
 
+use super::partition_writer::{FileSpec, PartitionWriter};
 use super::properties;
+use super::returned::Returned;
 use crate::error::to_datafusion;
-use crate::session::UdrSession;
-
-/// What data files are written for.
-#[derive(Clone)]
-pub(crate) struct FileSpec {
-    pub(crate) session: Arc<UdrSession>,
-    pub(crate) table: TableSnapshot,
-    pub(crate) epoch: Epoch,
-}
-
-impl FileSpec {
-    fn writer(&self) -> Result<TableWriter> {
-        let repository = self.session.repository();
-        TableWriter::new(
-            repository.store(),
-            repository.env(),
-            self.table.id(),
-            self.epoch,
-            self.table.schema(),
-            *self.session.write_options(),
-        )
-    }
-}
 
 /// Runs `input` to its end and writes its rows, each partition into files of its own.
 ///
@@ -85,6 +60,11 @@ pub(crate) struct UdrWriteExec {
 }
 
 impl UdrWriteExec {
+    /// The same, keeping what it writes.
+    pub(super) fn keeping(&self, returned: &Arc<Returned>) -> Self {
+        Self::new(Arc::clone(&self.input), self.spec.keeping(returned))
+    }
+
     pub(crate) fn new(input: Arc<dyn ExecutionPlan>, spec: FileSpec) -> Self {
         let partitions = input.output_partitioning().partition_count();
         Self {
@@ -145,7 +125,12 @@ impl DisplayAs for UdrWriteExec {
     fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match t {
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
-                write!(f, "UdrWriteExec: table={}", self.spec.table.path())
+                write!(f, "UdrWriteExec: table={}", self.spec.table.path())?;
+                let rules = self.spec.rules.names();
+                if rules.is_empty() {
+                    return Ok(());
+                }
+                write!(f, ", rules=[{}]", rules.join(", "))
             }
             DisplayFormatType::TreeRender => write!(f, "table={}", self.spec.table.path()),
         }
@@ -198,12 +183,12 @@ impl ExecutionPlan for UdrWriteExec {
         context: Arc<TaskContext>,
     ) -> DataFusionResult<SendableRecordBatchStream> {
         let input = self.input.execute(partition, Arc::clone(&context))?;
-        let reservation = MemoryConsumer::new(format!("UdrWriteExec[{partition}]"))
-            .with_can_spill(true)
-            .register(context.memory_pool());
         let writing = Writing {
-            spec: self.spec.clone(),
-            reservation,
+            writer: PartitionWriter::new(
+                &self.spec,
+                &format!("UdrWriteExec[{partition}]"),
+                &context,
+            ),
             baseline: BaselineMetrics::new(&self.metrics, partition),
             files: MetricBuilder::new(&self.metrics).counter("files_written", partition),
             bytes: MetricBuilder::new(&self.metrics).counter("bytes_written", partition),
@@ -222,35 +207,20 @@ impl ExecutionPlan for UdrWriteExec {
 
 /// One partition being written.
 struct Writing {
-    spec: FileSpec,
-    reservation: MemoryReservation,
+    writer: PartitionWriter,
     baseline: BaselineMetrics,
     files: datafusion::physical_plan::metrics::Count,
     bytes: datafusion::physical_plan::metrics::Count,
 }
 
 impl Writing {
-    async fn run(self, mut input: SendableRecordBatchStream) -> DataFusionResult<RecordBatch> {
-        let mut writer = self.spec.writer().map_err(to_datafusion)?;
-        let mut done = Vec::new();
+    async fn run(mut self, mut input: SendableRecordBatchStream) -> DataFusionResult<RecordBatch> {
         while let Some(batch) = input.next().await {
             let batch = batch?;
-            writer.write(&batch).await.map_err(to_datafusion)?;
+            self.writer.write(&batch).await?;
             self.baseline.record_output(batch.num_rows());
-            match self.reservation.try_resize(writer.memory_bytes()) {
-                Ok(()) => {}
-                // Short of memory, what is buffered becomes a file early.
-                Err(DataFusionError::ResourcesExhausted(_)) => {
-                    let full =
-                        std::mem::replace(&mut writer, self.spec.writer().map_err(to_datafusion)?);
-                    done.extend(full.finish().await.map_err(to_datafusion)?);
-                    self.reservation.try_resize(writer.memory_bytes())?;
-                }
-                Err(error) => return Err(error),
-            }
         }
-        done.extend(writer.finish().await.map_err(to_datafusion)?);
-        self.reservation.free();
+        let done = self.writer.finish().await?;
         self.files.add(done.len());
         for file in &done {
             self.bytes

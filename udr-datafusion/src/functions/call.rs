@@ -11,7 +11,7 @@ use crate::error::to_datafusion;
 use crate::exec::CommandTable;
 use crate::session::UdrSession;
 use crate::sql::parser::parse;
-use crate::statement::{Own, parse_options, run_parsed};
+use crate::statement::{parse_options, result_schema, run_parsed};
 
 /// Parses a statement when it is planned, and runs it when it is executed.
 #[derive(Debug)]
@@ -30,15 +30,15 @@ impl TableFunctionImpl for UdrCall {
         let usage = "SELECT * FROM udr_call('CREATE BRANCH dev')";
         let sql = only_string(args.exprs(), usage).map_err(to_datafusion)?;
         let statement = parse(&sql, parse_options(args.session().config_options()))?;
-        let Some(own) = Own::of(&statement) else {
+        let Some(schema) = result_schema(&statement) else {
             return Err(to_datafusion(
-                Error::unsupported("udr_call runs neither queries nor changes of rows")
+                Error::unsupported("udr_call runs no queries, and no RETURNING")
                     .with("statement", sql)
-                    .with_hint("run it as plain SQL"),
+                    .with_hint("run it as plain SQL, or with udr_sql"),
             ));
         };
         let session = Arc::clone(&self.session);
-        Ok(Arc::new(CommandTable::new(own.schema(), move || {
+        Ok(Arc::new(CommandTable::new(schema, move || {
             let (session, statement) = (Arc::clone(&session), statement.clone());
             Box::pin(async move { run_parsed(&session, statement).await })
         })))

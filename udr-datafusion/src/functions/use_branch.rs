@@ -20,7 +20,7 @@ use crate::error::to_datafusion;
 use crate::exec::CommandTable;
 use crate::session::UdrSession;
 use crate::sql::ast::{Command, Statement};
-use crate::statement::{Own, run_parsed};
+use crate::statement::{command_schema, run_parsed};
 
 const NAME: &str = "udr_use";
 
@@ -121,7 +121,7 @@ impl TableFunctionImpl for UdrUseTable {
         let name =
             only_string(args.exprs(), "SELECT * FROM udr_use('dev')").map_err(to_datafusion)?;
         let command = Command::UseBranch(name);
-        let schema = Own::Command(command.clone()).schema();
+        let schema = command_schema(&command);
         let session = Arc::clone(&self.session);
         Ok(Arc::new(CommandTable::new(schema, move || {
             let (session, command) = (Arc::clone(&session), command.clone());

@@ -25,7 +25,9 @@ use crate::catalog::system::MetadataTable;
 use crate::error::to_datafusion;
 use crate::exec::CommandTable;
 use crate::session::{BeginOptions, StatementPin, UdrSession};
-use crate::table::UdrTable;
+use crate::table::{RowSink, RowsTable, UdrTable};
+
+use super::change;
 
 /// Pins all tables of a plan to one state, and turns transaction statements into commands.
 #[derive(Debug)]
@@ -42,7 +44,16 @@ impl UdrAnalyzerRule {
         &self,
         plan: LogicalPlan,
         pin: &Arc<StatementPin>,
+        config: &ConfigOptions,
     ) -> DataFusionResult<Transformed<LogicalPlan>> {
+        let plan = match plan {
+            // What the statement becomes is pinned below, as if it had been written so.
+            LogicalPlan::Dml(dml) => match change::rewrite(&dml, config)? {
+                Some(rewritten) => rewritten,
+                None => LogicalPlan::Dml(dml),
+            },
+            other => other,
+        };
         match plan {
             LogicalPlan::TableScan(mut scan) => Ok(match pinned(&scan.source, pin) {
                 Some(source) => {
@@ -119,7 +130,7 @@ impl AnalyzerRule for UdrAnalyzerRule {
             return Err(to_datafusion(error));
         }
         let pin = Arc::new(StatementPin::default());
-        plan.transform_down_with_subqueries(|node| self.rewrite(node, &pin))
+        plan.transform_down_with_subqueries(|node| self.rewrite(node, &pin, config))
             .map(|transformed| transformed.data)
     }
 
@@ -134,6 +145,10 @@ fn pinned(source: &Arc<dyn TableSource>, pin: &Arc<StatementPin>) -> Option<Arc<
     let pin = Arc::clone(pin);
     let pinned: Arc<dyn TableProvider> = if let Some(table) = provider.downcast_ref::<UdrTable>() {
         Arc::new(table.pinned(pin))
+    } else if let Some(rows) = provider.downcast_ref::<RowsTable>() {
+        Arc::new(rows.pinned(pin))
+    } else if let Some(sink) = provider.downcast_ref::<RowSink>() {
+        Arc::new(sink.pinned(pin))
     } else {
         Arc::new(provider.downcast_ref::<MetadataTable>()?.pinned(pin))
     };

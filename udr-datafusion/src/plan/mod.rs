@@ -1,11 +1,16 @@
 //! Rules that keep DataFusion from giving wrong answers.
 //!
 //! In: a plan or a relation of a statement. Out: the same with one state for all its tables, with
-//! transaction statements made runnable, or a refusal. Called by DataFusion.
+//! changes of rows as INSERTs of what changes, with transaction statements made runnable, or a refusal. Called by DataFusion.
 
 mod analyzer;
+mod change;
+mod checked;
+pub(crate) mod guard;
 mod relation;
 mod values;
 
 pub(crate) use analyzer::UdrAnalyzerRule;
+pub(crate) use change::{delete_returning, replace_rows};
+pub(crate) use checked::checked;
 pub(crate) use relation::VersionClauses;

@@ -3,6 +3,7 @@
 //! In: what the client says. Out: the state that its next statement reads, and a transaction for
 //! what it writes. Called by the catalog, by every provider and by every statement.
 
+mod checked_files;
 mod names;
 mod pin;
 mod slot;
@@ -20,12 +21,16 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use parking_lot::{Mutex, RwLock};
 use udr_core::Repository;
 use udr_core::data::{FooterCache, WriteOptions};
+use udr_core::format::DataFile;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
 use udr_core::snapshot::Snapshot;
 use udr_core::store::Verify;
 use udr_core::{Error, Result};
 
+use crate::constraint::{RuleBasis, Validator};
+
+use checked_files::CheckedFiles;
 use names::Names;
 pub(crate) use pin::{Pinned, StatementPin};
 use slot::Slot;
@@ -52,6 +57,8 @@ pub struct UdrSession {
     host: Arc<dyn CatalogProviderList>,
     state: Mutex<State>,
     names: Mutex<Names>,
+    validator: Arc<Validator>,
+    checked: Mutex<CheckedFiles>,
 }
 
 /// What a session is made from.
@@ -82,6 +89,8 @@ struct State {
 impl UdrSession {
     pub(crate) fn new(parts: SessionParts) -> Self {
         Self {
+            validator: Arc::new(Validator::new(parts.context.clone())),
+            checked: Mutex::default(),
             repository: parts.repository,
             catalog: parts.catalog,
             author: parts.author,
@@ -243,6 +252,16 @@ impl UdrSession {
         };
         let snapshot = self.repository.head(&branch).await?;
         Ok(Pinned::published(snapshot))
+    }
+
+    /// Notes that every row of these files obeys rules, so that nobody need look again.
+    pub(crate) fn remember_checked(&self, files: &[DataFile], rules: &Arc<RuleBasis>) {
+        self.checked.lock().remember(files, rules);
+    }
+
+    /// Whether it is known that every row of a file obeys the rules of `table`.
+    pub(crate) fn is_checked(&self, file: &DataFile, table: &RuleBasis) -> bool {
+        self.checked.lock().is_checked(file, table)
     }
 
     pub(crate) fn footers(&self) -> &Arc<FooterCache> {

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
-use udr_core::Result;
+use udr_core::format::DataFile;
 use udr_core::id::TransactionId;
 use udr_core::snapshot::Snapshot;
+use udr_core::{Error, Result};
 
 use super::{Source, UdrSession};
 
@@ -39,6 +40,8 @@ impl Pinned {
 #[derive(Default)]
 pub(crate) struct StatementPin {
     states: Mutex<BTreeMap<Option<String>, Arc<OnceCell<Pinned>>>>,
+    /// The data files whose rows the statement changes, in the order in which they were found.
+    scanned: Mutex<Vec<Arc<DataFile>>>,
 }
 
 impl StatementPin {
@@ -59,6 +62,36 @@ impl StatementPin {
         cell.get_or_try_init(|| session.pinned(source))
             .await
             .cloned()
+    }
+
+    /// Numbers data files so that a row can say in which it is; the first gets the number that is
+    /// returned.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if there are more files than numbers.
+    pub(crate) fn number(&self, files: impl Iterator<Item = Arc<DataFile>>) -> Result<u32> {
+        let mut scanned = self.scanned.lock();
+        let first = scanned.len();
+        scanned.extend(files);
+        if u32::try_from(scanned.len()).is_err() {
+            return Err(Error::unsupported("a statement changes too many files"));
+        }
+        u32::try_from(first)
+            .map_err(|e| Error::internal("files are numbered wrongly").with_source(e))
+    }
+
+    /// The data file with a number.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` if no file has it.
+    pub(crate) fn scanned(&self, number: u32) -> Result<Arc<DataFile>> {
+        let scanned = self.scanned.lock();
+        let file = usize::try_from(number).ok().and_then(|at| scanned.get(at));
+        file.cloned().ok_or_else(|| {
+            Error::internal("a row is in a file that was not scanned").with("number", number)
+        })
     }
 }
 

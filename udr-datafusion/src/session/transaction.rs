@@ -4,9 +4,11 @@
 //! across a wait, and comes back with a guard: a statement that fails or is dropped halfway leaves
 //! the transaction as it was before the statement.
 
+use std::sync::Arc;
+
 use udr_core::id::{Epoch, TransactionId};
 use udr_core::refs::Revision;
-use udr_core::txn::{CommitOutcome, Committed, Transaction};
+use udr_core::txn::{CommitOutcome, Committed, Transaction, Validate};
 use udr_core::{Error, Result};
 
 use super::slot::{Open, Slot, busy, no_transaction, read_only};
@@ -196,6 +198,7 @@ impl UdrSession {
         self.refuse_pinned()?;
         if let Some(mut taken) = self.take(Planned::Now)? {
             let done = change(taken.transaction()?).await?;
+            taken.check().await?;
             taken.keep();
             self.names_changed().await;
             return Ok(done);
@@ -259,6 +262,7 @@ impl UdrSession {
         let done = match (taken, own) {
             (Some(mut taken), None) => {
                 let done = change(taken.transaction()?).await?;
+                taken.check().await?;
                 taken.keep();
                 done
             }
@@ -294,6 +298,7 @@ impl UdrSession {
         if let Some(author) = changed.or_else(|| self.author.clone()) {
             transaction.set_author(author);
         }
+        transaction.set_validator(Arc::clone(&self.validator) as Arc<dyn Validate>);
     }
 
     /// Takes the open transaction out for one statement; `None` if there is none.
@@ -368,6 +373,15 @@ impl Taken<'_> {
         self.transaction
             .as_deref_mut()
             .ok_or_else(|| Error::internal("a transaction was lost"))
+    }
+
+    /// Checks what the statement did against the constraints that hold after every statement.
+    async fn check(&self) -> Result<()> {
+        let (Some(before), Some(after)) = (&self.before, &self.transaction) else {
+            return Err(Error::internal("a transaction was lost"));
+        };
+        let (before, after) = (before.snapshot(), after.snapshot());
+        Box::pin(self.session.validator.statement(&before, &after)).await
     }
 
     /// Ends the statement with its changes kept.

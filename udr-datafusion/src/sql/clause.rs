@@ -51,12 +51,12 @@ struct Clause {
     known: bool,
 }
 
-fn is_word(token: &Token, expected: &str) -> bool {
+pub(super) fn is_word(token: &Token, expected: &str) -> bool {
     matches!(token, Token::Word(word)
         if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected))
 }
 
-fn is_any(token: &Token, expected: &[&str]) -> bool {
+pub(super) fn is_any(token: &Token, expected: &[&str]) -> bool {
     expected.iter().any(|word| is_word(token, word))
 }
 
@@ -99,7 +99,11 @@ pub(super) fn normalize(tokens: Vec<TokenWithSpan>, fold: bool) -> (Vec<TokenWit
     (apply(tokens, edits), found)
 }
 
-fn apply(tokens: Vec<TokenWithSpan>, edits: Vec<(usize, usize, Vec<Token>)>) -> Vec<TokenWithSpan> {
+/// Replaces ranges of tokens by others, which get the place of the first that they replace.
+pub(super) fn apply(
+    tokens: Vec<TokenWithSpan>,
+    edits: Vec<(usize, usize, Vec<Token>)>,
+) -> Vec<TokenWithSpan> {
     if edits.is_empty() {
         return tokens;
     }

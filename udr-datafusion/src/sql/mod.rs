@@ -11,6 +11,8 @@ mod command;
 pub(crate) mod constant;
 mod cursor;
 mod dialect;
+pub(crate) mod dml;
+pub(crate) mod hidden;
 pub(crate) mod instant;
 mod leftover;
 mod operand;

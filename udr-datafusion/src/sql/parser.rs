@@ -12,6 +12,7 @@ use super::clause;
 use super::command::command;
 use super::cursor::Cursor;
 use super::dialect::UdrDialect;
+use super::dml::head;
 use super::external;
 use super::stack::Depth;
 
@@ -58,6 +59,7 @@ fn parse_here(sql: &str, options: ParseOptions) -> Result<Statement> {
     }
     check_nesting(&tokens, options)?;
     let (tokens, found) = clause::normalize(tokens, options.fold);
+    let tokens = head::normalize(tokens, options)?;
     let parsed = DFParserBuilder::new(tokens)
         .with_dialect(&UdrDialect)
         .with_recursion_limit(options.recursion_limit)

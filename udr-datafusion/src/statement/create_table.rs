@@ -23,10 +23,11 @@ use datafusion::sql::sqlparser::ast::{ColumnOption, CreateTable, Ident, ObjectNa
 use udr_core::format::Schema;
 use udr_core::name::RelationPath;
 use udr_core::snapshot::Relation;
-use udr_core::txn::Transaction;
+use udr_core::txn::{Alteration, Transaction};
 use udr_core::{Error, Result as CoreResult};
 
 use super::{change, refused, result, target};
+use crate::constraint::{Definition, TableDefinitions, check_generated};
 use crate::error::to_datafusion;
 use crate::exec::{FileSpec, write_files};
 use crate::functions::has_effects;
@@ -42,14 +43,16 @@ pub(super) async fn run(
     statement: &CreateTable,
 ) -> Result<RecordBatch> {
     let path = target::path(state, session, &statement.name)?;
-    refuse_constraints(statement).map_err(to_datafusion)?;
+    let mut statement = statement.clone();
+    let definitions = TableDefinitions::take(state, session, &mut statement)?;
+    let statement = &statement;
     if statement.or_replace && statement.if_not_exists {
         return Err(to_datafusion(Error::invalid(
             "a table is replaced or kept: OR REPLACE and IF NOT EXISTS exclude each other",
         )));
     }
     let planned = plan(state, statement).await?;
-    let schema = schema(state, statement, &planned)?;
+    let schema = schema(state, statement, &planned, &definitions)?;
     let rows = match &statement.query {
         Some(_) => Some(state.create_physical_plan(&planned.input).await?),
         None => None,
@@ -59,6 +62,8 @@ pub(super) async fn run(
         session: Arc::clone(session),
         path: path.clone(),
         schema,
+        constraints: definitions.constraints,
+        state: state.clone(),
         rows,
         keep: statement.if_not_exists,
         replace: statement.or_replace,
@@ -85,28 +90,6 @@ pub(super) async fn run(
     batch.map_err(to_datafusion)
 }
 
-/// What is not enforced is not declared.
-fn refuse_constraints(statement: &CreateTable) -> CoreResult<()> {
-    let refuse = |what: String| {
-        Err(
-            Error::unsupported("constraints but for NOT NULL are not enforced, so not accepted")
-                .with("constraint", what),
-        )
-    };
-    if let Some(constraint) = statement.constraints.first() {
-        return refuse(constraint.to_string());
-    }
-    for column in &statement.columns {
-        for option in &column.options {
-            match &option.option {
-                ColumnOption::Null | ColumnOption::NotNull | ColumnOption::Default(_) => {}
-                other => return refuse(format!("{} {other}", column.name)),
-            }
-        }
-    }
-    Ok(())
-}
-
 /// DataFusion's plan of the statement, for a table of another name.
 async fn plan(state: &SessionState, statement: &CreateTable) -> Result<CreateMemoryTable> {
     let nowhere = || Ident::with_quote('"', NOWHERE);
@@ -129,6 +112,7 @@ fn schema(
     state: &SessionState,
     statement: &CreateTable,
     planned: &CreateMemoryTable,
+    definitions: &TableDefinitions,
 ) -> Result<Schema> {
     let columns = planned.input.schema();
     let not_null = |place: usize| {
@@ -152,7 +136,20 @@ fn schema(
         defaults.insert(name.clone(), column.to_string());
     }
     let schema = Schema::from_arrow(&arrow).map_err(to_datafusion)?;
-    schema.with_defaults(defaults).map_err(to_datafusion)
+    let schema = schema.with_defaults(defaults).map_err(to_datafusion)?;
+    if definitions.generated.is_empty() {
+        return Ok(schema);
+    }
+    if statement.query.is_some() {
+        return Err(to_datafusion(Error::unsupported(
+            "a table made from a query has no generated columns",
+        )));
+    }
+    let schema = schema
+        .with_generated(definitions.generated.clone())
+        .map_err(to_datafusion)?;
+    check_generated(state, &schema).map_err(to_datafusion)?;
+    Ok(schema)
 }
 
 /// The defaults as written, in the order in which the plan has them.
@@ -171,7 +168,7 @@ fn default_columns(
 }
 
 /// Refuses a default that every INSERT would stumble over.
-fn check_default(
+pub(super) fn check_default(
     state: &SessionState,
     schema: &ArrowSchema,
     name: &str,
@@ -220,6 +217,8 @@ struct NewTable {
     session: Arc<UdrSession>,
     path: RelationPath,
     schema: Schema,
+    constraints: Vec<Definition>,
+    state: SessionState,
     rows: Option<Arc<dyn ExecutionPlan>>,
     keep: bool,
     replace: bool,
@@ -240,15 +239,18 @@ impl NewTable {
             _ => {}
         }
         transaction.create_table(&self.path, self.schema).await?;
+        for definition in self.constraints {
+            let snapshot = transaction.snapshot();
+            let table = snapshot.table(&self.path).await?;
+            let constraint = definition.resolve(&self.state, &snapshot, &table).await?;
+            let added = vec![Alteration::AddConstraint(constraint)];
+            transaction.alter_table(&self.path, added).await?;
+        }
         let Some(rows) = self.rows else {
             return Ok(Some(0));
         };
         let table = transaction.snapshot().table(&self.path).await?;
-        let spec = FileSpec {
-            session: self.session,
-            table,
-            epoch: transaction.epoch(),
-        };
+        let spec = FileSpec::new(self.session, table, transaction.epoch())?;
         let files = write_files(rows, spec, self.task).await.map_err(refused)?;
         let count = files.iter().map(|file| file.rows).sum();
         transaction.append(&self.path, files).await?;

@@ -1,4 +1,4 @@
-//! CREATE SCHEMA, DROP, ALTER TABLE … RENAME; and which DDL there is.
+//! CREATE SCHEMA, DROP; and which DDL there is.
 
 use std::sync::Arc;
 
@@ -8,8 +8,7 @@ use datafusion::error::Result;
 use datafusion::execution::context::SessionState;
 use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::{
-    AlterTable, AlterTableOperation, CreateTable, CreateView, ObjectName, ObjectType,
-    RenameTableNameKind, SchemaName, Statement,
+    CreateTable, CreateView, ObjectName, ObjectType, SchemaName, Statement,
 };
 use udr_core::name::{NamespaceName, RelationPath};
 use udr_core::snapshot::RelationKind;
@@ -17,7 +16,7 @@ use udr_core::txn::Transaction;
 use udr_core::{Error, Result as CoreResult};
 
 use super::target::{self, Place};
-use super::{change, create_table, result, view};
+use super::{alter_table, change, create_table, result, view};
 use crate::error::to_datafusion;
 use crate::session::UdrSession;
 
@@ -102,7 +101,7 @@ impl Ddl {
             Self::CreateView(create) => view::create(state, session, create).await,
             Self::Other(statement) => match statement.as_ref() {
                 Statement::Drop { .. } => drop(state, session, statement).await,
-                Statement::AlterTable(alter) => rename(state, session, alter).await,
+                Statement::AlterTable(alter) => alter_table::run(state, session, alter).await,
                 statement => create_schema(state, session, statement).await,
             },
         }
@@ -264,48 +263,40 @@ async fn drop_schema(
         return Ok(false);
     }
     if cascade {
-        for (relation, kind) in snapshot.relations(name).await? {
-            let path = RelationPath::new(name.clone(), relation);
-            match kind {
-                RelationKind::Table => transaction.drop_table(&path).await?,
-                RelationKind::View => transaction.drop_view(&path).await?,
-            }
-        }
+        drop_all(transaction, name).await?;
     }
     transaction.drop_namespace(name).await.map(|()| true)
 }
 
-async fn rename(
-    state: &SessionState,
-    session: &UdrSession,
-    alter: &AlterTable,
-) -> Result<RecordBatch> {
-    let [
-        AlterTableOperation::RenameTable {
-            table_name: RenameTableNameKind::To(new) | RenameTableNameKind::As(new),
-        },
-    ] = alter.operations.as_slice()
-    else {
-        return Err(unsupported("ALTER TABLE, but for RENAME TO,"));
-    };
-    let from = target::path(state, session, &alter.name)?;
-    let to = target::path(state, session, new)?;
-    // A bare new name stays in the table's schema.
-    let to = match new.0.len() {
-        1 => RelationPath::new(from.namespace.clone(), to.name),
-        _ => to,
-    };
-    let ignore = alter.if_exists;
-    let renamed = change(session, alter.to_string(), async |transaction| {
-        if ignore && transaction.snapshot().relation(&from).await?.is_none() {
-            return Ok(false);
+/// Drops everything in a schema: tables that others have foreign keys to after those.
+async fn drop_all(transaction: &mut Transaction, name: &NamespaceName) -> CoreResult<()> {
+    let mut waiting = Vec::new();
+    for (relation, kind) in transaction.snapshot().relations(name).await? {
+        let path = RelationPath::new(name.clone(), relation);
+        match kind {
+            RelationKind::Table => waiting.push(path),
+            RelationKind::View => transaction.drop_view(&path).await?,
         }
-        transaction.rename_table(&from, &to).await.map(|()| true)
-    })
-    .await?;
-    let text = match renamed {
-        true => format!("table {from} renamed to {to}"),
-        false => format!("unchanged: there is no table {from}"),
-    };
-    result::done(text).map_err(to_datafusion)
+    }
+    while !waiting.is_empty() {
+        let mut later = Vec::new();
+        let before = waiting.len();
+        for path in waiting {
+            let snapshot = transaction.snapshot();
+            let table = snapshot.table(&path).await?.id();
+            if snapshot.children(table).iter().any(|child| *child != table) {
+                later.push(path);
+            } else {
+                transaction.drop_table(&path).await?;
+            }
+        }
+        // Those that are left are needed from elsewhere, or by each other: this says so.
+        if later.len() == before
+            && let Some(path) = later.first()
+        {
+            transaction.drop_table(path).await?;
+        }
+        waiting = later;
+    }
+    Ok(())
 }

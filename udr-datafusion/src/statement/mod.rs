@@ -5,10 +5,13 @@
 //! once; queries and INSERT are DataFusion's and happen when the frame is collected. Called by
 //! users, and by `functions` for those who have only plain SQL.
 
+mod alter_table;
 mod create_table;
 mod ddl;
+mod hidden;
 mod refs;
 mod result;
+mod rows;
 mod show;
 mod target;
 mod transaction;
@@ -16,6 +19,7 @@ mod view;
 
 use std::sync::Arc;
 
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::TableReference;
@@ -30,6 +34,7 @@ use udr_core::txn::Transaction;
 
 use crate::catalog::missing::in_udr_sql;
 use crate::error::{into_udr, to_datafusion, udr_error};
+use crate::plan::checked;
 use crate::session::UdrSession;
 use crate::sql::ast::{Command, RefKind, Statement};
 use crate::sql::parser::{ParseOptions, parse};
@@ -37,7 +42,11 @@ use crate::sql::stack::Depth;
 use crate::sql::version::Claim;
 use crate::sql::{constant, version};
 
+pub(crate) use self::target::path as relation_path;
+
 use self::ddl::Ddl;
+pub(crate) use self::result::command_schema;
+use self::rows::RowStatement;
 use self::target::Place;
 
 /// Runs one statement of UDR's SQL: everything that DataFusion has, version clauses in every
@@ -79,10 +88,14 @@ async fn run(
 ) -> Result<DataFrame> {
     match Box::pin(prepare(state, session, statement)).await? {
         Prepared::Own(own) => ctx.read_batch(Box::pin(own.run(state, session)).await?),
+        Prepared::Rows(rows) => {
+            let plan = Box::pin(rows.plan(state, session)).await?;
+            Box::pin(ctx.execute_logical_plan(plan)).await
+        }
         Prepared::Engine(statement) => {
             Box::pin(see_namespaces(state, session, &statement)).await?;
             let plan = Box::pin(state.statement_to_plan(statement)).await?;
-            Box::pin(ctx.execute_logical_plan(plan)).await
+            Box::pin(ctx.execute_logical_plan(checked(plan)?)).await
         }
     }
 }
@@ -90,13 +103,15 @@ async fn run(
 /// A statement whose version clauses are names.
 enum Prepared {
     Own(Own),
+    /// A change of rows, put together here and run by DataFusion.
+    Rows(Box<RowStatement>),
     /// DataFusion's to run.
     Engine(SqlStatement),
 }
 
 /// A statement that is run here.
 #[derive(Debug, Clone)]
-pub(crate) enum Own {
+enum Own {
     Command(Command),
     Ddl(Ddl),
 }
@@ -119,10 +134,14 @@ async fn prepare(
         Statement::Sql(statement) => *statement,
     };
     lift(state, session, &mut statement).await?;
+    hidden::show_hidden(state, &mut statement).await?;
     if let Some(ddl) = Ddl::of(&statement)
         && ddl.place(state, session)? == Place::Repository
     {
         return Ok(Prepared::Own(Own::Ddl(ddl)));
+    }
+    if let Some(rows) = RowStatement::of(state, session, &statement)? {
+        return Ok(Prepared::Rows(Box::new(rows)));
     }
     if let SqlStatement::CreateExternalTable(table) = &statement
         && target::place(state, session, &table.name)? == Place::Repository
@@ -191,32 +210,12 @@ async fn see_namespaces(
 }
 
 impl Own {
-    /// The statement, if it is one of those that are run here; queries and changes of rows are not.
-    pub(crate) fn of(statement: &Statement) -> Option<Self> {
-        match statement {
-            Statement::Command(command) => Some(Self::Command(command.clone())),
-            Statement::Sql(statement) => Ddl::of(statement).map(Self::Ddl),
-        }
-    }
-
-    /// What the statement returns, known before it runs.
-    pub(crate) fn schema(&self) -> SchemaRef {
-        match self {
-            Self::Command(command) => result::command_schema(command),
-            Self::Ddl(ddl) => ddl.schema(),
-        }
-    }
-
     /// Does what the statement says.
     ///
     /// # Errors
     ///
     /// Those of the statement.
-    pub(crate) async fn run(
-        &self,
-        state: &SessionState,
-        session: &Arc<UdrSession>,
-    ) -> Result<RecordBatch> {
+    async fn run(&self, state: &SessionState, session: &Arc<UdrSession>) -> Result<RecordBatch> {
         match self {
             Self::Command(command) => run_command(state, session, command)
                 .await
@@ -258,6 +257,18 @@ async fn run_command(
     }
 }
 
+/// What [`run_parsed`] returns for a statement, known before it runs; nothing for those that it
+/// does not run, such as queries.
+pub(crate) fn result_schema(statement: &Statement) -> Option<SchemaRef> {
+    match statement {
+        Statement::Command(command) => Some(command_schema(command)),
+        Statement::Sql(statement) => match Ddl::of(statement) {
+            Some(ddl) => Some(ddl.schema()),
+            None => rows::counts(statement).then(result::count_schema),
+        },
+    }
+}
+
 /// Runs a statement that was parsed but not prepared, for those who have only plain SQL.
 ///
 /// # Errors
@@ -272,6 +283,11 @@ pub(crate) async fn run_parsed(
     let run = async {
         match Box::pin(prepare(&state, session, statement)).await? {
             Prepared::Own(own) => Box::pin(own.run(&state, session)).await,
+            Prepared::Rows(rows) => {
+                let plan = Box::pin(rows.plan(&state, session)).await?;
+                let batches = DataFrame::new(state.clone(), plan).collect().await?;
+                Ok(concat_batches(&result::count_schema(), &batches)?)
+            }
             Prepared::Engine(_) => Err(to_datafusion(
                 Error::unsupported("the statement is not about the repository")
                     .with_hint("run it as plain SQL"),

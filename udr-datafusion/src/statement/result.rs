@@ -69,7 +69,7 @@ schema! {
 }
 
 /// What a command returns.
-pub(super) fn command_schema(command: &Command) -> SchemaRef {
+pub(crate) fn command_schema(command: &Command) -> SchemaRef {
     match command {
         Command::Commit { .. } => commit_schema(),
         Command::CreateRef { .. } => ref_schema(),

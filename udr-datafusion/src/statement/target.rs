@@ -65,7 +65,7 @@ fn catalog_place(session: &UdrSession, catalog: &str) -> udr_core::Result<Place>
 /// # Errors
 ///
 /// `Invalid` if it is elsewhere or breaks the grammar of names.
-pub(super) fn path(
+pub(crate) fn path(
     state: &SessionState,
     session: &UdrSession,
     name: &ObjectName,

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
 use datafusion::common::config::TableParquetOptions;
-use datafusion::common::{Statistics, project_schema};
+use datafusion::common::{ColumnStatistics, Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
@@ -13,23 +12,36 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use udr_core::format::DataFile;
-use udr_core::snapshot::{Prune, TableSnapshot};
-use udr_core::{Error, Result};
+use futures::{StreamExt as _, TryStreamExt as _};
+use udr_core::Result;
+use udr_core::data::DeletionVector;
+use udr_core::snapshot::{FileTask, Prune, TableSnapshot};
 
+use super::deletes::live_rows;
+use super::file_rows::Files;
 use super::predicate::TablePredicate;
 use super::reader::DataFileReaderFactory;
+use super::row_columns::RowColumns;
 use super::statistics::{FILES_MAX, of_files, statistics};
 use crate::error::to_datafusion;
-use crate::session::UdrSession;
+use crate::session::{StatementPin, UdrSession};
+
+/// How many deletion vectors are fetched at once.
+const VECTORS: usize = 16;
 
 /// What is read of a table.
 pub(super) struct Scan<'a> {
     pub(super) session: &'a UdrSession,
+    pub(super) pin: &'a StatementPin,
     pub(super) table: &'a TableSnapshot,
+    /// What is read besides the table's columns.
+    pub(super) rows: RowColumns,
+    /// By position in the table's columns and what follows them.
     pub(super) projection: Option<&'a Vec<usize>>,
     /// How many rows are enough, if any will do.
     pub(super) limit: Option<usize>,
+    /// Which of its files are read.
+    pub(super) files: &'a Files,
 }
 
 impl Scan<'_> {
@@ -39,43 +51,37 @@ impl Scan<'_> {
         state: &dyn Session,
         predicate: Option<&TablePredicate>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let schema = self.table.arrow_schema();
+        let schema = self.rows.schema(&self.table.arrow_schema());
         let plan = self.table.plan(predicate.map(|p| p as &dyn Prune)).await;
-        let plan = plan.map_err(to_datafusion)?;
+        let mut plan = plan.map_err(to_datafusion)?;
+        plan.files.retain(|task| self.files.keeps(&task.file));
         let whole = plan.files.len() as u64 == plan.files_total;
-        if let Some(task) = plan.files.iter().find(|task| task.has_deletes()) {
-            return Err(to_datafusion(
-                Error::unsupported("a data file with deleted rows cannot be scanned")
-                    .with("table", self.table.path())
-                    .with("data_file", task.file.object.digest),
-            ));
-        }
-        let files = plan.files.into_iter().map(|task| task.file).collect();
-        let files = enough(files, self.limit);
+        let files = enough(plan.files, self.limit);
         if files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(project_schema(
-                &schema,
-                self.projection,
-            )?)));
+            let schema = project_schema(schema.table_schema(), self.projection)?;
+            return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let statistics = self
-            .statistics(&schema, &files, whole)
-            .map_err(to_datafusion)?;
-        let groups = self.groups(&schema, files, state.config().target_partitions());
+        let statistics = self.statistics(&schema, &files, whole);
+        let statistics = statistics.map_err(to_datafusion)?;
+        let partitions = state.config().target_partitions();
+        let groups = self.groups(&schema, files, partitions).await;
+        let groups = groups.map_err(to_datafusion)?;
         // Columns are matched by name, which holds as long as none can be renamed; a rename needs
         // an adapter that matches the `PARQUET:field_id` of both schemas.
-        let options = TableParquetOptions {
+        let mut options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
-        let source = ParquetSource::new(TableSchema::from(schema))
+        // A change reads all columns of a few rows, which a filter inside the scan finds first.
+        options.global.pushdown_filters |= self.rows == RowColumns::Place;
+        let source = ParquetSource::new(schema)
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(DataFileReaderFactory::new(
                 self.table,
                 self.session,
             )));
         let config = FileScanConfigBuilder::new(self.session.store_url().clone(), Arc::new(source))
-            .with_file_groups(groups.map_err(to_datafusion)?)
+            .with_file_groups(groups)
             .with_statistics(statistics)
             .with_limit(self.limit)
             .with_projection_indices(self.projection.cloned())?
@@ -83,47 +89,61 @@ impl Scan<'_> {
         Ok(DataSourceExec::from_data_source(config))
     }
 
+    /// What may be believed of all rows together; of the columns after the table's, nothing.
     fn statistics(
         &self,
-        schema: &SchemaRef,
-        files: &[Arc<DataFile>],
+        schema: &TableSchema,
+        tasks: &[FileTask],
         whole: bool,
     ) -> Result<Statistics> {
-        let table = self.table;
-        if self.limit.is_some() {
-            // The rows that will be read are some of these.
-            let files = files.iter().map(AsRef::as_ref);
-            return Ok(of_files(table.schema(), schema, files)?.to_inexact());
-        }
-        if whole {
-            let columns = table.column_stats();
-            return statistics(
+        let (table, columns) = (self.table, self.table.arrow_schema());
+        let mut found = if whole && self.limit.is_none() {
+            let known = table.column_stats();
+            statistics(
                 table.schema(),
-                schema,
+                &columns,
                 table.rows(),
                 table.bytes(),
-                &columns,
-            );
+                &known,
+            )?
+        } else {
+            of_files(table.schema(), &columns, tasks)?
+        };
+        if self.limit.is_some() {
+            // The rows that will be read are some of these.
+            found = found.to_inexact();
         }
-        of_files(table.schema(), schema, files.iter().map(AsRef::as_ref))
+        Ok(padded(found, schema))
     }
 
     /// The files, dealt out to partitions of about the same size.
-    fn groups(
+    async fn groups(
         &self,
-        schema: &SchemaRef,
-        mut files: Vec<Arc<DataFile>>,
+        schema: &TableSchema,
+        mut tasks: Vec<FileTask>,
         partitions: usize,
     ) -> Result<Vec<FileGroup>> {
-        let partitions = partitions.clamp(1, files.len());
-        let with_statistics = files.len() <= FILES_MAX;
+        let partitions = partitions.clamp(1, tasks.len());
+        let with_statistics = tasks.len() <= FILES_MAX;
         // The largest first, each to the partition that has least; ties in the order of digests,
         // so that equal states have equal plans.
-        files.sort_by_key(|file| (std::cmp::Reverse(file.object.bytes), file.object.digest));
+        tasks.sort_by_key(|task| {
+            let object = task.file.object;
+            (std::cmp::Reverse(object.bytes), object.digest)
+        });
+        let deleted = self.deleted(&tasks).await?;
+        let first = match self.rows {
+            RowColumns::Place => self.pin.number(tasks.iter().map(|t| Arc::clone(&t.file)))?,
+            RowColumns::None | RowColumns::Origin => 0,
+        };
         let mut groups = vec![(0u64, Vec::new()); partitions];
-        for file in files {
-            let bytes = file.object.bytes;
-            let file = self.partitioned_file(schema, file, with_statistics)?;
+        for ((task, deleted), number) in tasks.into_iter().zip(deleted).zip(first..) {
+            let bytes = task.file.object.bytes;
+            let mut file = self.partitioned_file(schema, &task, with_statistics)?;
+            file.partition_values = self.rows.constants(&task.file, number);
+            if let Some(deleted) = deleted {
+                file = file.with_extension(live_rows(&deleted, task.file.rows)?);
+            }
             if let Some((total, group)) = groups.iter_mut().min_by_key(|(total, _)| *total) {
                 *total += bytes;
                 group.push(file);
@@ -135,25 +155,48 @@ impl Scan<'_> {
             .collect())
     }
 
+    /// The deleted rows of each file.
+    async fn deleted(&self, tasks: &[FileTask]) -> Result<Vec<Option<Arc<DeletionVector>>>> {
+        let (store, table) = (self.session.repository().store(), self.table.id());
+        let vectors = tasks.iter().cloned();
+        let vectors = vectors.map(|task| async move { task.deleted(store, table).await });
+        futures::stream::iter(vectors)
+            .buffered(VECTORS)
+            .try_collect()
+            .await
+    }
+
+    /// A file as it is stored: what is known of its values is of all its rows, deleted or not.
     fn partitioned_file(
         &self,
-        schema: &SchemaRef,
-        file: Arc<DataFile>,
+        schema: &TableSchema,
+        task: &FileTask,
         with_statistics: bool,
     ) -> Result<PartitionedFile> {
+        let file = &task.file;
         let name = format!("{}.parquet", file.object.digest.to_hex());
         let mut partitioned = PartitionedFile::new(name, file.object.bytes);
         if with_statistics {
+            let columns = self.table.arrow_schema();
             let (rows, bytes) = (file.rows, file.object.bytes);
-            let found = statistics(self.table.schema(), schema, rows, bytes, &file.columns)?;
-            partitioned.statistics = Some(Arc::new(found));
+            let found = statistics(self.table.schema(), &columns, rows, bytes, &file.columns)?;
+            partitioned.statistics = Some(Arc::new(padded(found, schema)));
         }
-        Ok(partitioned.with_extension(file))
+        Ok(partitioned.with_extension(Arc::clone(file)))
     }
 }
 
+/// Knows nothing of the columns after those that `found` is of.
+fn padded(mut found: Statistics, schema: &TableSchema) -> Statistics {
+    let columns = schema.table_schema().fields().len();
+    found
+        .column_statistics
+        .resize_with(columns, ColumnStatistics::new_unknown);
+    found
+}
+
 /// The first files that have `limit` rows together.
-fn enough(files: Vec<Arc<DataFile>>, limit: Option<usize>) -> Vec<Arc<DataFile>> {
+fn enough(files: Vec<FileTask>, limit: Option<usize>) -> Vec<FileTask> {
     let Some(limit) = limit else { return files };
     let limit = limit as u64;
     let mut rows = 0u64;
@@ -161,7 +204,7 @@ fn enough(files: Vec<Arc<DataFile>>, limit: Option<usize>) -> Vec<Arc<DataFile>>
         .into_iter()
         .take_while(|file| {
             let wanted = rows < limit;
-            rows = rows.saturating_add(file.rows);
+            rows = rows.saturating_add(file.live_rows());
             wanted
         })
         .collect()

@@ -9,8 +9,9 @@ use arrow::datatypes::Schema as ArrowSchema;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use udr_core::Result;
-use udr_core::format::{Bound, ColumnStats, DataFile, Schema, Value, merge_column_stats};
+use udr_core::format::{Bound, ColumnStats, DataFile, Field, Schema, Value, merge_column_stats};
 use udr_core::id::FieldId;
+use udr_core::snapshot::FileTask;
 
 use crate::error::into_udr;
 
@@ -47,19 +48,45 @@ pub(super) fn statistics(
 }
 
 /// The statistics of some files together; only their number of rows if they are many.
-pub(super) fn of_files<'a>(
+pub(super) fn of_files(
     schema: &Schema,
     arrow_schema: &ArrowSchema,
-    files: impl Iterator<Item = &'a DataFile> + Clone,
+    tasks: &[FileTask],
 ) -> Result<Statistics> {
-    let rows = files.clone().map(|file| file.rows).sum();
-    let bytes = files.clone().map(|file| file.object.bytes).sum();
-    let columns = if files.clone().count() > FILES_MAX {
+    let rows = tasks.iter().map(FileTask::live_rows).sum();
+    let bytes = tasks.iter().map(|task| task.file.object.bytes).sum();
+    let columns = if tasks.len() > FILES_MAX {
         BTreeMap::new()
     } else {
-        merge_column_stats(files.map(|file| (file.rows, &file.columns)))
+        let parts = tasks
+            .iter()
+            .map(|task| (task.live_rows(), task.column_stats()));
+        let parts = parts.collect::<Vec<_>>();
+        merge_column_stats(parts.iter().map(|(rows, columns)| (*rows, columns)))
     };
     statistics(schema, arrow_schema, rows, bytes, &columns)
+}
+
+/// The least and the greatest value that a column can have in some files; `None` if unknown, also
+/// if there are many files.
+///
+/// # Errors
+///
+/// `Corrupt` if a bound is no value of its column's type.
+pub(crate) fn bounds<'a>(
+    field: &Field,
+    files: impl Iterator<Item = &'a DataFile> + Clone,
+) -> Result<Option<(ScalarValue, ScalarValue)>> {
+    if files.clone().count() > FILES_MAX {
+        return Ok(None);
+    }
+    let merged = merge_column_stats(files.map(|file| (file.rows, &file.columns)));
+    let Some(stats) = merged.get(&field.id) else {
+        return Ok(None);
+    };
+    let found = column(stats, &field.ty.to_arrow())?;
+    let value = |value: &Precision<ScalarValue>| value.get_value().cloned();
+    Ok(value(&found.min_value).zip(value(&found.max_value)))
 }
 
 fn column(stats: &ColumnStats, data_type: &arrow::datatypes::DataType) -> Result<ColumnStatistics> {

@@ -95,12 +95,43 @@ async fn nothing_happens_before_execution_and_then_once() {
 }
 
 #[tokio::test]
-async fn queries_and_row_changes_are_refused() {
+async fn rows_are_changed_in_every_spelling() {
+    let f = Fixture::with_table().await;
+    f.run("CREATE TABLE datafusion.public.m (id INT)").await;
+    assert_eq!(
+        f.value(&call("INSERT INTO t VALUES (1, 'a'), (2, 'b')"))
+            .await,
+        "2"
+    );
+    let upsert = "INSERT INTO t VALUES (2, 'c'), (3, 'c') ON CONFLICT (id)
+                  DO UPDATE SET name = excluded.name";
+    f.run(&format!("EXPLAIN {}", call(upsert))).await;
+    assert_eq!(f.values("SELECT name FROM t ORDER BY id").await, ["a", "b"]);
+    assert_eq!(f.value(&call(upsert)).await, "2");
+    let update = "UPDATE t SET name = s.n FROM (VALUES (1, 'x')) AS s (id, n) WHERE s.id = t.id";
+    assert_eq!(f.value(&call(update)).await, "1");
+    assert_eq!(
+        f.value(&call("DELETE FROM t AS x WHERE x.id = 2")).await,
+        "1"
+    );
+    assert_eq!(f.values("SELECT name FROM t ORDER BY id").await, ["x", "c"]);
+    f.run("START TRANSACTION").await;
+    f.run(&call("INSERT INTO t REPLACE WHERE id < 3 VALUES (2, 'y')"))
+        .await;
+    f.run("ROLLBACK").await;
+    assert_eq!(f.values("SELECT name FROM t ORDER BY id").await, ["x", "c"]);
+    f.check().await;
+}
+
+#[tokio::test]
+async fn queries_and_returned_rows_are_refused() {
     let f = Fixture::with_table().await;
     for statement in [
         "SELECT 1",
-        "INSERT INTO t VALUES (1, 'a')",
-        "DELETE FROM t",
+        "INSERT INTO t VALUES (1, 'a') RETURNING id",
+        "EXPLAIN DELETE FROM t",
+        "PREPARE p AS DELETE FROM t",
+        "INSERT INTO datafusion.public.m VALUES (1)",
         "COPY t TO 'x'",
         "EXPLAIN SELECT 1",
         "SET datafusion.execution.batch_size = 10",

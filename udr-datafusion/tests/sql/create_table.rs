@@ -45,14 +45,9 @@ async fn a_table_has_the_columns_that_were_written() {
 async fn what_is_not_enforced_is_refused() {
     let f = Fixture::new().await;
     for columns in [
-        "id INT PRIMARY KEY",
-        "id INT UNIQUE",
-        "id INT CHECK (id > 0)",
-        "id INT REFERENCES u (id)",
-        "id INT, PRIMARY KEY (id)",
-        "id INT, UNIQUE (id)",
-        "id INT, CHECK (id > 0)",
-        "id INT, FOREIGN KEY (id) REFERENCES u (id)",
+        "id INT UNIQUE NOT ENFORCED",
+        "id INT, INDEX (id)",
+        "id INT, UNIQUE (id + 1)",
         "id INT GENERATED ALWAYS AS IDENTITY",
         "id INT COMMENT 'x'",
         "id INTERVAL",

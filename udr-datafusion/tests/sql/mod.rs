@@ -1,12 +1,20 @@
 //! Statements through `udr_sql`, and their twins through plain SQL.
 
 mod call;
+mod constraints;
 mod create_table;
 mod ddl;
+mod delete_forms;
+mod frames;
+mod insert_forms;
+mod merge_forms;
 mod queries;
 mod refs;
+mod returning;
 mod show;
 mod transactions;
+mod update_from;
+mod upsert;
 mod versions;
 mod views;
 

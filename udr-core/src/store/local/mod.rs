@@ -82,11 +82,28 @@ impl LocalStore {
         LocalStage::new(Arc::clone(&self.root), folder.clone())
     }
 
-    /// Stores `text` without syncing anything: it is whole or lost.
-    pub(crate) async fn put_unsynced(&self, path: &Path, text: Bytes) -> Result<()> {
+    /// Stores small files, all in one go; as durable as any that is put.
+    pub(crate) async fn put_all(&self, files: Vec<(Path, Bytes)>) -> Result<()> {
+        let root = Arc::clone(&self.root);
+        let put = tokio::task::spawn_blocking(move || {
+            files.into_iter().try_for_each(|(path, bytes)| {
+                let place = place_of(&path)?;
+                put::add(&root, &place, &bytes.into()).map_err(|e| e.at(path.as_ref()))
+            })
+        });
+        put.await?
+    }
+
+    /// Stores `text` without syncing anything: it is whole or lost. With `PutMode::Create` only if
+    /// nothing has the name.
+    pub(crate) async fn put_unsynced(&self, path: &Path, text: Bytes, mode: PutMode) -> Result<()> {
+        let existing = match mode {
+            PutMode::Create => Existing::Keep,
+            PutMode::Overwrite | PutMode::Update(_) => Existing::Replace,
+        };
         let place = place_of(path)?;
         let root = Arc::clone(&self.root);
-        blocking(path, move || put::note(&root, &place, &text)).await
+        blocking(path, move || put::note(&root, &place, existing, &text)).await
     }
 
     /// Syncs everything that waits for the next record.

@@ -189,9 +189,14 @@ pub(super) fn create(root: &Root, place: &Place, payload: &PutPayload) -> Result
 }
 
 /// Stores `text`, never durably: whole while the power is on, perhaps empty or gone after a cut.
-pub(super) fn note(root: &Root, place: &Place, text: &Bytes) -> Result<(), LocalError> {
+pub(super) fn note(
+    root: &Root,
+    place: &Place,
+    existing: Existing,
+    text: &Bytes,
+) -> Result<(), LocalError> {
     let mut temp = TempFile::create(root, &place.folder).map_err(LocalError::nothing)?;
     temp.write_pieces([text]).map_err(LocalError::nothing)?;
-    temp.place(&place.name, Existing::Replace)
+    temp.place(&place.name, existing)
         .map_err(LocalError::nothing)
 }

@@ -7,7 +7,9 @@ use std::io::{self, ErrorKind, Write as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cap_std::fs::OpenOptions;
+use cap_std::fs::{Dir, OpenOptions};
+#[cfg(target_os = "linux")]
+use rustix::{fs::RenameFlags, io::Errno};
 
 use super::folder::{Folder, Root};
 
@@ -70,15 +72,25 @@ impl TempFile {
         let dir = &self.folder.dir;
         match existing {
             Existing::Replace => dir.rename(&self.name, dir, name)?,
-            Existing::Keep => {
-                dir.hard_link(&self.name, dir, name)?;
-                // A leftover is swept later; the file is in its place.
-                drop(dir.remove_file(&self.name));
-            }
+            Existing::Keep => place_new(dir, &self.name, name)?,
         }
         self.name.clear();
         Ok(())
     }
+}
+
+/// Gives the file called `from` the name `to`, which nothing has.
+fn place_new(dir: &Dir, from: &str, to: &str) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match rustix::fs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE) {
+        // Not every file system can; all that matter can link.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+        done => return done.map_err(Into::into),
+    }
+    dir.hard_link(from, dir, to)?;
+    // A leftover is swept later; the file is in its place.
+    drop(dir.remove_file(from));
+    Ok(())
 }
 
 impl Drop for TempFile {

@@ -1,9 +1,11 @@
 //! What a repository and its tables know of themselves, as tables.
 //!
 //! In: a state. Out: batches, made when they are scanned. `udr.log`, `udr.branches` and `udr.tags`
-//! are of the repository; `t$history`, `t$snapshots`, `t$files` and `t$manifests` are of a table.
+//! are of the repository; `t$history`, `t$snapshots`, `t$files`, `t$manifests` and
+//! `t$constraints` are of a table.
 //! Called by DataFusion, and by the SHOW statements, which use the same builders.
 
+mod constraints;
 mod files;
 mod log;
 mod provider;
@@ -60,12 +62,19 @@ pub(crate) enum TableMetadata {
     Files,
     /// The top of its manifest tree.
     Manifests,
+    /// What its rows must be.
+    Constraints,
 }
 
 impl TableMetadata {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] =
-        [Self::History, Self::Snapshots, Self::Files, Self::Manifests];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::History,
+        Self::Snapshots,
+        Self::Files,
+        Self::Manifests,
+        Self::Constraints,
+    ];
 
     /// Its name, after the `$`.
     pub(crate) fn as_str(self) -> &'static str {
@@ -74,6 +83,7 @@ impl TableMetadata {
             Self::Snapshots => "snapshots",
             Self::Files => "files",
             Self::Manifests => "manifests",
+            Self::Constraints => "constraints",
         }
     }
 }

@@ -20,8 +20,8 @@ use super::table_history::{
     history_batch, history_schema, place, snapshots_batch, snapshots_schema,
 };
 use super::{
-    SystemTable, TableMetadata, branches_batch, files, log_batch, log_schema, refs_schema,
-    tags_batch,
+    SystemTable, TableMetadata, branches_batch, constraints, files, log_batch, log_schema,
+    refs_schema, tags_batch,
 };
 use crate::error::to_datafusion;
 use crate::exec::{CommandExec, Runs};
@@ -171,6 +171,10 @@ impl MetadataTable {
                     TableMetadata::Manifests => {
                         files::manifests_batch(&snapshot.table(path).await?, limit).await
                     }
+                    TableMetadata::Constraints => {
+                        let table = snapshot.table(path).await?;
+                        constraints::constraints_batch(&snapshot, &table).await
+                    }
                 }
             }
         }
@@ -188,6 +192,7 @@ impl TableProvider for MetadataTable {
                 TableMetadata::Snapshots => snapshots_schema(),
                 TableMetadata::Files => files::files_schema(),
                 TableMetadata::Manifests => files::manifests_schema(),
+                TableMetadata::Constraints => constraints::constraints_schema(),
             },
         }
     }

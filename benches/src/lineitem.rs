@@ -1,38 +1,28 @@
-//! The table `lineitem` of TPC-H: loading it and scanning it.
+//! The table `lineitem` of TPC-H in a repository and in memory, for the benchmarks that use it.
 //!
-//! The floor of a load is DataFusion's own `COPY` of the same batches into as many Parquet files of
-//! the same compression, which are then synced, as UDR's are. The floor of a scan is DataFusion's
-//! own table over the very data files that UDR wrote. `UDR_BENCH_SF` is the scale factor.
+//! `UDR_BENCH_SF` is the scale factor. What cannot go on panics.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
-
-mod compare;
+#![expect(clippy::missing_panics_doc, reason = "said above of all of it")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::files;
 use arrow::record_batch::RecordBatch;
-use arrow::util::pretty::pretty_format_batches;
-use criterion::Criterion;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use futures::TryStreamExt as _;
 use tokio::runtime::Runtime;
 use tpchgen::generators::LineItemGenerator;
 use tpchgen_arrow::{LineItemArrow, RecordBatchIterator as _};
-use udr_benches::{Round, files, quiesce, report, scratch, time};
 use udr_core::Repository;
 use udr_core::env::Env;
 use udr_core::store::{Store, StoreOptions};
 use udr_datafusion::{InstallOptions, install, udr_sql};
 
-use self::compare::compare;
-
-/// How often the table is loaded by each side.
-const LOADS: u32 = 3;
-
 /// Queries that read much and return little, and what they are called.
-const SCANS: [(&str, &str); 3] = [
+pub const SCANS: [(&str, &str); 3] = [
     (
         "sum_of_4_columns",
         "SELECT sum(l_quantity), sum(l_extendedprice), sum(l_discount), sum(l_tax) FROM lineitem",
@@ -72,42 +62,53 @@ fn generate(parts: usize) -> MemTable {
     MemTable::try_new(schema, parts).unwrap()
 }
 
-async fn run(ctx: &SessionContext, sql: &str) -> Vec<RecordBatch> {
+/// The rows that a statement gives through `udr_sql`.
+pub async fn run(ctx: &SessionContext, sql: &str) -> Vec<RecordBatch> {
     udr_sql(ctx, sql).await.unwrap().collect().await.unwrap()
 }
 
-async fn run_plain(ctx: &SessionContext, sql: &str) -> Vec<RecordBatch> {
+/// The rows that a statement gives through DataFusion alone.
+pub async fn run_plain(ctx: &SessionContext, sql: &str) -> Vec<RecordBatch> {
     ctx.sql(sql).await.unwrap().collect().await.unwrap()
 }
 
 /// Reads all rows of all columns and keeps none.
-async fn drain(ctx: &SessionContext) -> usize {
-    let rows = ctx.table("lineitem").await.unwrap();
+pub async fn drain(ctx: &SessionContext, table: &str) -> usize {
+    let rows = ctx.table(table).await.unwrap();
     let batches = rows.execute_stream().await.unwrap();
     let count = |rows, batch: RecordBatch| async move { Ok(rows + batch.num_rows()) };
     batches.try_fold(0, count).await.unwrap()
 }
 
 /// The bytes of some files.
-fn bytes(files: &[PathBuf]) -> u64 {
+pub fn bytes(files: &[PathBuf]) -> u64 {
     files
         .iter()
         .map(|file| file.metadata().unwrap().len())
         .sum()
 }
 
-struct Sides {
-    runtime: Runtime,
+/// A repository, and plain DataFusion.
+#[expect(missing_debug_implementations, reason = "a context has none")]
+pub struct Sides {
+    /// Runs both.
+    pub runtime: Runtime,
+    /// Has the repository.
+    pub udr: SessionContext,
+    /// Has not.
+    pub floor: SessionContext,
+    /// How many files one load makes.
+    pub parts: usize,
     folder: PathBuf,
-    udr: SessionContext,
-    floor: SessionContext,
 }
 
 impl Sides {
-    fn new(scratch: &Path) -> Self {
+    /// An empty repository below `scratch`, and the rows to load in memory.
+    pub fn new(scratch: &Path) -> Self {
         let runtime = Runtime::new().unwrap();
         let folder = scratch.join("repository");
-        let source = Arc::new(generate(SessionConfig::new().target_partitions()));
+        let parts = SessionConfig::new().target_partitions();
+        let source = Arc::new(generate(parts));
         let udr = SessionContext::new();
         runtime.block_on(async {
             let options = StoreOptions::default();
@@ -123,27 +124,54 @@ impl Sides {
         }
         Self {
             runtime,
-            folder,
             udr,
             floor,
+            parts,
+            folder,
         }
     }
 
     /// Data files of all tables.
-    fn data_files(&self) -> Vec<PathBuf> {
+    pub fn data_files(&self) -> Vec<PathBuf> {
         files(&self.folder.join("data")).unwrap()
     }
 
-    fn load_udr(&self, table: &str) {
+    /// Loads the rows into a new table.
+    pub fn load_udr(&self, table: &str) {
         let sql = format!("CREATE TABLE {table} AS SELECT * FROM datafusion.public.source");
         self.runtime.block_on(run(&self.udr, &sql));
     }
 
-    fn load_floor(&self, folder: &Path, count: usize) {
+    /// Every file of the repository.
+    pub fn all_files(&self) -> Vec<PathBuf> {
+        files(&self.folder).unwrap()
+    }
+
+    /// Runs a statement through `udr_sql`.
+    pub fn udr_sql(&self, sql: &str) -> Vec<RecordBatch> {
+        self.runtime.block_on(run(&self.udr, sql))
+    }
+
+    /// Frees the rows that were loaded.
+    pub fn forget_source(&self) {
+        for ctx in [&self.udr, &self.floor] {
+            ctx.deregister_table("datafusion.public.source").unwrap();
+        }
+    }
+
+    /// Lets plain DataFusion read the data files in `folder` as `lineitem`.
+    pub fn register_plain(&self, folder: &Path) {
+        let folder = folder.to_str().unwrap();
+        let options = ParquetReadOptions::default();
+        let register = self.floor.register_parquet("lineitem", folder, options);
+        self.runtime.block_on(register).unwrap();
+    }
+
+    /// Writes the rows of `query` as `count` Parquet files, durably, with plain DataFusion.
+    pub fn copy(&self, query: &str, folder: &Path, count: usize) {
         let set = format!("SET datafusion.execution.minimum_parallel_output_files = {count}");
         let copy = format!(
-            "COPY (SELECT * FROM datafusion.public.source) TO '{}/' STORED AS PARQUET
-             OPTIONS (compression 'zstd(3)')",
+            "COPY ({query}) TO '{}/' STORED AS PARQUET OPTIONS (compression 'zstd(3)')",
             folder.display()
         );
         self.runtime.block_on(async {
@@ -155,69 +183,4 @@ impl Sides {
         }
         File::open(folder).unwrap().sync_all().unwrap();
     }
-}
-
-#[expect(clippy::print_stdout, reason = "the report of a benchmark")]
-fn load(sides: &Sides, scratch: &Path, of_one_load: &[PathBuf]) {
-    let mut rounds = Vec::new();
-    for n in 0..LOADS {
-        quiesce().unwrap();
-        let floor_folder = scratch.join(format!("floor-{n}"));
-        let (_, floor) = time(|| sides.load_floor(&floor_folder, of_one_load.len()));
-        if n == 0 {
-            let written = files(&floor_folder).unwrap();
-            println!(
-                "load: udr {} files of {} bytes, floor {} files of {} bytes",
-                of_one_load.len(),
-                bytes(of_one_load),
-                written.len(),
-                bytes(&written)
-            );
-        }
-        std::fs::remove_dir_all(floor_folder).unwrap();
-        quiesce().unwrap();
-        let (_, udr) = time(|| sides.load_udr(&format!("load_{n}")));
-        rounds.push(Round { udr, floor });
-    }
-    report("load", 1, &rounds);
-}
-
-fn scan(sides: &Sides, criterion: &mut Criterion, plain: &Path) {
-    let runtime = &sides.runtime;
-    runtime.block_on(async {
-        let options = ParquetReadOptions::default();
-        sides
-            .floor
-            .register_parquet("lineitem", plain.to_str().unwrap(), options)
-            .await
-            .unwrap();
-    });
-    compare(criterion, "scan/all_columns", 1, || {
-        let (expected, floor) = time(|| runtime.block_on(drain(&sides.floor)));
-        let (rows, udr) = time(|| runtime.block_on(drain(&sides.udr)));
-        assert_eq!(rows, expected);
-        Round { udr, floor }
-    });
-    for (name, sql) in SCANS {
-        compare(criterion, &format!("scan/{name}"), 1, || {
-            let (expected, floor) = time(|| runtime.block_on(run_plain(&sides.floor, sql)));
-            let (found, udr) = time(|| runtime.block_on(run_plain(&sides.udr, sql)));
-            let shown =
-                |batches: &[RecordBatch]| pretty_format_batches(batches).unwrap().to_string();
-            assert_eq!(shown(&found), shown(&expected), "{name}");
-            Round { udr, floor }
-        });
-    }
-}
-
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    let scratch = scratch().unwrap();
-    let sides = Sides::new(scratch.path());
-    // The table that is scanned; it warms up, and says how many files there are.
-    sides.load_udr("lineitem");
-    let written = sides.data_files();
-    load(&sides, scratch.path(), &written);
-    scan(&sides, &mut criterion, written[0].parent().unwrap());
-    criterion.final_summary();
 }

@@ -1,0 +1,264 @@
+//! ALTER TABLE: constraints, NOT NULL, defaults.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::{Constraint, Field, Reference, Schema, TableOperation};
+use crate::id::{FieldId, TableId};
+use crate::name::RelationPath;
+use crate::snapshot::Snapshot;
+use crate::snapshot::overlay::{Overlay, StagedTable};
+
+/// One change of a table's definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Alteration {
+    /// Adds a constraint; a primary key makes its columns NOT NULL.
+    AddConstraint(Constraint),
+    /// Drops the constraint of this name.
+    DropConstraint(String),
+    /// Refuses NULL in a column.
+    SetNotNull(FieldId),
+    /// Allows NULL in a column.
+    DropNotNull(FieldId),
+    /// Gives a column a default, as SQL.
+    SetDefault(FieldId, String),
+    /// Takes the default of a column away.
+    DropDefault(FieldId),
+}
+
+impl Alteration {
+    /// What happens to the table: whether rows that were fine may be so no more.
+    pub(super) fn operation(&self) -> TableOperation {
+        match self {
+            Self::AddConstraint(_) | Self::SetNotNull(_) => TableOperation::Constrain,
+            Self::DropConstraint(_)
+            | Self::DropNotNull(_)
+            | Self::SetDefault(..)
+            | Self::DropDefault(_) => TableOperation::Alter,
+        }
+    }
+}
+
+/// What several changes do to the table: the most that one of them does.
+pub(super) fn operation(alterations: &[Alteration]) -> TableOperation {
+    let operations = alterations.iter().map(Alteration::operation);
+    operations.max().unwrap_or(TableOperation::Alter)
+}
+
+/// Stages changes of the definition of `table`.
+pub(super) async fn apply(
+    snapshot: &Snapshot,
+    overlay: &mut Overlay,
+    id: TableId,
+    mut table: StagedTable,
+    alterations: &[Alteration],
+) -> Result<()> {
+    let mut definition = Definition {
+        snapshot,
+        id,
+        schema: table.schema.as_ref().clone(),
+        constraints: table.constraints.to_vec(),
+    };
+    for alteration in alterations {
+        definition.apply(alteration).await?;
+    }
+    definition.schema.check(&Error::invalid)?;
+    Constraint::check_all(&definition.constraints, &definition.schema, &Error::invalid)?;
+    definition.check_foreign_keys().await?;
+    let parents = |constraints: &[Constraint]| {
+        let parents = constraints.iter().filter_map(Constraint::parent);
+        parents.collect::<BTreeSet<_>>()
+    };
+    let (before, after) = (
+        parents(&table.constraints),
+        parents(&definition.constraints),
+    );
+    for parent in before.symmetric_difference(&after) {
+        let reference = Reference {
+            child: id,
+            parent: *parent,
+        };
+        overlay.references.insert(reference, after.contains(parent));
+    }
+    table.schema = Arc::new(definition.schema);
+    table.constraints = Arc::from(definition.constraints);
+    table.altered = table.altered.max(Some(operation(alterations)));
+    overlay.tables.insert(id, table);
+    Ok(())
+}
+
+/// Stages that a table that is dropped has no foreign keys any more.
+///
+/// # Errors
+///
+/// `Invalid` if another table has one to it.
+pub(super) fn forget_references(
+    snapshot: &Snapshot,
+    overlay: &mut Overlay,
+    path: &RelationPath,
+    id: TableId,
+) -> Result<()> {
+    for reference in snapshot.catalog().references() {
+        if reference.parent == id && reference.child != id {
+            return Err(Error::invalid("another table has a foreign key to it")
+                .with("table", path)
+                .with_hint("drop that foreign key or its table first"));
+        }
+        if reference.child == id {
+            overlay.references.insert(reference, false);
+        }
+    }
+    Ok(())
+}
+
+/// A table's definition while it is changed.
+struct Definition<'a> {
+    snapshot: &'a Snapshot,
+    id: TableId,
+    schema: Schema,
+    constraints: Vec<Constraint>,
+}
+
+impl Definition<'_> {
+    async fn apply(&mut self, alteration: &Alteration) -> Result<()> {
+        match alteration {
+            Alteration::AddConstraint(constraint) => self.add(constraint),
+            Alteration::DropConstraint(name) => self.drop_constraint(name).await,
+            Alteration::SetNotNull(column) => {
+                self.field(*column)?.nullable = false;
+                Ok(())
+            }
+            // A primary key's column is found by the check of all constraints.
+            Alteration::DropNotNull(column) => {
+                self.field(*column)?.nullable = true;
+                Ok(())
+            }
+            Alteration::SetDefault(column, sql) => {
+                self.field(*column)?.default = Some(sql.clone());
+                Ok(())
+            }
+            Alteration::DropDefault(column) => {
+                self.field(*column)?.default = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&mut self, constraint: &Constraint) -> Result<()> {
+        let name = constraint.name();
+        if self.constraints.iter().any(|known| known.name() == name) {
+            return Err(
+                Error::already_exists("the table has a constraint of this name")
+                    .with("constraint", name),
+            );
+        }
+        if let Constraint::Unique {
+            columns,
+            primary: true,
+            ..
+        } = constraint
+        {
+            for column in columns {
+                self.field(*column)?.nullable = false;
+            }
+        }
+        self.constraints.push(constraint.clone());
+        Ok(())
+    }
+
+    async fn drop_constraint(&mut self, name: &str) -> Result<()> {
+        let place = self.constraints.iter().position(|c| c.name() == name);
+        let Some(place) = place else {
+            return Err(Error::not_found("the table has no such constraint")
+                .with("constraint", name)
+                .with("has", self.names()));
+        };
+        let dropped = self.constraints.remove(place);
+        if !matches!(dropped, Constraint::Unique { .. }) {
+            return Ok(());
+        }
+        // A foreign key of the table to itself is looked at together with all of its own.
+        for child in self.snapshot.children(self.id) {
+            let Some(child) = self.snapshot.table_by_id(child).await? else {
+                continue;
+            };
+            for constraint in child.constraints().iter().filter(|_| child.id() != self.id) {
+                if !self.has_key_of(constraint) {
+                    return Err(Error::invalid("a foreign key needs this key")
+                        .with("constraint", name)
+                        .with("foreign_key", constraint.name())
+                        .with("of", child.path())
+                        .with_hint("drop the foreign key first"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the table still has the key that a constraint of a child leads to.
+    fn has_key_of(&self, constraint: &Constraint) -> bool {
+        match constraint {
+            Constraint::ForeignKey {
+                parent,
+                parent_columns,
+                ..
+            } if *parent == self.id => {
+                let mut keys = self.constraints.iter();
+                keys.any(|key| key.is_key_of(parent_columns))
+            }
+            _ => true,
+        }
+    }
+
+    /// Every foreign key leads to columns of the same types that are a key.
+    async fn check_foreign_keys(&self) -> Result<()> {
+        for constraint in &self.constraints {
+            let Constraint::ForeignKey {
+                columns,
+                parent,
+                parent_columns,
+                ..
+            } = constraint
+            else {
+                continue;
+            };
+            let other;
+            let (schema, keys) = if *parent == self.id {
+                (&self.schema, self.constraints.as_slice())
+            } else {
+                other = self.snapshot.table_by_id(*parent).await?.ok_or_else(|| {
+                    Error::not_found("the table that a foreign key leads to is not there")
+                        .with("constraint", constraint.name())
+                        .with("table_id", parent)
+                })?;
+                (other.schema(), other.constraints())
+            };
+            let refuse = |why: &str| Error::invalid(why).with("constraint", constraint.name());
+            if !keys.iter().any(|key| key.is_key_of(parent_columns)) {
+                return Err(refuse("a foreign key leads to columns that are no key")
+                    .with_hint("give the parent a PRIMARY KEY or UNIQUE constraint of them"));
+            }
+            for (column, parent_column) in columns.iter().zip(parent_columns) {
+                let of = |schema: &Schema, id| schema.field_by_id(id).map(|f: &Field| f.ty.clone());
+                if of(&self.schema, *column) != of(schema, *parent_column) {
+                    return Err(refuse(
+                        "a foreign key has another type than its parent's key",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, id: FieldId) -> Result<&mut Field> {
+        self.schema
+            .field_mut(id)
+            .ok_or_else(|| Error::not_found("no such column").with("column", id))
+    }
+
+    fn names(&self) -> String {
+        let names = self.constraints.iter().map(Constraint::name);
+        names.collect::<Vec<_>>().join(", ")
+    }
+}
