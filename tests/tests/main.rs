@@ -20,6 +20,7 @@ mod conformance;
 mod corruption;
 mod crash;
 mod golden;
+mod golden_constraints;
 mod golden_rows;
 mod model;
 mod oracle;

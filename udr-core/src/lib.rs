@@ -23,4 +23,6 @@ pub mod store;
 pub mod txn;
 
 pub use error::{Error, ErrorKind, Result};
-pub use repository::{FastForward, LogEntry, MergeMode, RefHead, Repository, TransactionOutcome};
+pub use repository::{
+    FastForward, LogEntry, MergeMode, Moment, RefHead, Repository, TransactionOutcome,
+};

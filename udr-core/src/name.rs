@@ -7,7 +7,8 @@
 //! first is a letter, a digit or `_`; the last is no dot; no two dots in a row; not ending in
 //! `.json` or `.lock`. ASCII only, so there are no look-alikes. Branch and tag names have up to 8
 //! segments with `/` between them and 200 bytes in all, are no plain number (which would be a
-//! version) and are unique without regard to case, since they reach paths.
+//! version), not `head` in any case (which is the current branch) and are unique without regard to
+//! case, since they reach paths.
 
 use std::fmt;
 use std::str::FromStr;
@@ -139,6 +140,10 @@ name_type! {
             return Err(Error::invalid("invalid ref name, a plain number is a version")
                 .with("name", name));
         }
+        if name.eq_ignore_ascii_case("head") {
+            return Err(Error::invalid("invalid ref name, `HEAD` is the current branch")
+                .with("name", name));
+        }
         Ok(())
     }
 }
@@ -243,6 +248,8 @@ mod tests {
             "x.LOCK",
             "-x",
             "42",
+            "head",
+            "HEAD",
             "a..b",
             "a/b/c/d/e/f/g/h/i",
             long.as_str(),
@@ -268,7 +275,15 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_accepted() {
-        for name in ["main", "feature/prices", "v1.2", "2026-01-01", "_x", "a-b"] {
+        for name in [
+            "main",
+            "feature/prices",
+            "feature/head",
+            "v1.2",
+            "2026-01-01",
+            "_x",
+            "a-b",
+        ] {
             assert_eq!(RefName::new(name).unwrap().as_str(), name);
         }
         assert_eq!(RelationName::new("42").unwrap().as_str(), "42");

@@ -3,6 +3,9 @@
 //! In: a store. Out: snapshots, transactions, branches, tags, logs. Called by users of the crate.
 //! There is no logic here but putting the layers below together.
 
+mod log;
+mod moment;
+
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -21,6 +24,8 @@ use crate::refs::{Appended, Point, RefLog, Revision};
 use crate::snapshot::{Loader, Snapshot};
 use crate::store::{Created, RefKind, Store};
 use crate::txn::{Context, Transaction, snapshot_at, snapshot_of};
+
+pub use moment::Moment;
 
 /// How many records and commits a log reads at once.
 const CONCURRENCY: usize = 16;
@@ -76,6 +81,8 @@ pub struct LogEntry {
     pub published_at: Micros,
     /// The commit.
     pub commit: Arc<Commit>,
+    /// What the branch had skipped there.
+    skipped: u64,
 }
 
 /// How a fast-forward ended.
@@ -432,44 +439,11 @@ impl Repository {
     ///
     /// `NotFound`, `Unavailable`, `Corrupt`.
     pub async fn log(&self, branch: &RefName, limit: Option<usize>) -> Result<Vec<LogEntry>> {
-        let limit = limit.unwrap_or(usize::MAX);
-        let mut entries = Vec::new();
-        let history = &self.context.history;
-        for segment in history.lineage(branch).await? {
-            let commits = self.records(&segment).map_ok(|record| {
-                // The creation of a branch repeats a commit of the one it came from.
-                let first = record.from.is_none().then_some(record.head).flatten();
-                let first = first.filter(|_| record.version == segment.first);
-                let references = record.commits.iter().rev().copied().chain(first);
-                let references = references.collect::<Vec<_>>();
-                futures::stream::iter(
-                    references
-                        .into_iter()
-                        .map(move |reference| Ok::<_, Error>((Arc::clone(&record), reference))),
-                )
-            });
-            let found = commits
-                .try_flatten()
-                .take(limit.saturating_sub(entries.len()))
-                .map_ok(|(record, reference)| {
-                    let branch = segment.branch.clone();
-                    async move {
-                        Ok(LogEntry {
-                            branch,
-                            version: record.version,
-                            reference,
-                            published_at: record.at,
-                            commit: history.commit(&reference).await?,
-                        })
-                    }
-                })
-                .try_buffered(CONCURRENCY);
-            entries.extend(found.try_collect::<Vec<_>>().await?);
-            if entries.len() >= limit {
-                break;
-            }
-        }
-        Ok(entries)
+        let record = self.context.refs.head(RefKind::Branch, branch).await?;
+        let newest = record
+            .head
+            .ok_or_else(|| Error::corrupt("a branch has no head").with("branch", &record.name))?;
+        self.led_to(record, &newest, limit).await
     }
 
     /// What moved a branch, newest first, back to its creation.

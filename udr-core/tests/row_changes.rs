@@ -390,7 +390,7 @@ async fn a_change_of_one_file_among_many_rewrites_only_the_manifests_above_it() 
     let mut files = Vec::new();
     let txn = begin(&repository).await;
     for id in 0..40 {
-        files.extend(write(&txn, &[(id, 0), (id + 1_000, 0)], None).await);
+        files.extend(Box::pin(write(&txn, &[(id, 0), (id + 1_000, 0)], None)).await);
     }
     drop(txn);
     // Many entries for the same bytes, each with an id of its own.
@@ -477,7 +477,9 @@ async fn fsck_reports_a_vector_that_is_not_what_its_entry_says() {
 async fn fsck_reports_identities_that_a_file_has_and_its_entry_denies() {
     let repository = filled(1).await;
     let mut txn = begin(&repository).await;
-    let honest = write(&txn, &[(1, 1)], Some(&[None])).await.remove(0);
+    let honest = Box::pin(write(&txn, &[(1, 1)], Some(&[None])))
+        .await
+        .remove(0);
     let lying = DataFile {
         carries_identity: false,
         ..honest

@@ -14,7 +14,7 @@ use crate::catalog::list::UdrCatalogList;
 use crate::error::into_udr;
 use crate::functions;
 use crate::plan::{UdrAnalyzerRule, VersionClauses};
-use crate::session::{SessionParts, Source, UdrSession};
+use crate::session::{Pinned, SessionParts, Source, UdrSession};
 use crate::table::NoObjectStore;
 
 /// Whether names without a catalog are looked up in the repository.
@@ -117,13 +117,13 @@ pub async fn install(ctx: &SessionContext, options: InstallOptions) -> Result<Ar
         }
         state.add_analyzer_rule(Arc::new(UdrAnalyzerRule::new(Arc::clone(&session))));
         state
-            .register_relation_planner(Arc::new(VersionClauses))
+            .register_relation_planner(Arc::new(VersionClauses::new(Arc::clone(&session))))
             .map_err(into_udr)?;
         session
     };
     // Scans name a store that must be known; their files are read in another way.
     ctx.register_object_store(session.store_url().as_ref(), Arc::new(NoObjectStore));
     functions::register(ctx, &session);
-    session.see(&head).await?;
+    session.see(&Pinned::published(head)).await?;
     Ok(session)
 }

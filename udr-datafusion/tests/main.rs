@@ -14,6 +14,7 @@ mod host;
 mod insert;
 mod merge;
 mod names;
+mod outcomes;
 mod pinning;
 mod pruning;
 mod queries;

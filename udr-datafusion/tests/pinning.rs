@@ -7,6 +7,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::collect;
 use std::sync::Arc;
 use udr_core::ErrorKind;
+use udr_core::name::RefName;
 use udr_datafusion::error::udr_error;
 
 use crate::fixture::{Fixture, id_and_name, path};
@@ -133,4 +134,60 @@ async fn a_table_that_changed_shape_while_planning_is_refused() {
     other.create("t", &wider).await;
     let error = frame.collect().await.unwrap_err();
     assert_eq!(udr_error(&error).unwrap().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn every_name_of_a_branch_is_read_from_one_head() {
+    let f = Fixture::with_table().await;
+    f.create_branch("dev").await;
+    f.run("INSERT INTO t VALUES (1, 'a')").await;
+    let spellings = [
+        ("t", 1),
+        ("\"t@main\"", 1),
+        ("\"t@Main\"", 1),
+        ("\"t@HEAD\"", 1),
+        ("\"t@head\"", 1),
+        ("\"t@main~1\"", 0),
+        ("\"t@HEAD~1\"", 0),
+        ("main.public.t", 1),
+        ("main.public.\"t@HEAD\"", 1),
+        ("main.public.\"t@HEAD~1\"", 0),
+        ("dev.public.t", 0),
+        ("\"t@dev\"", 0),
+        ("dev.public.\"t@HEAD\"", 0),
+        ("dev.public.\"t@main\"", 1),
+    ];
+    let sql = spellings
+        .map(|(name, _)| format!("SELECT id FROM {name}"))
+        .join(" UNION ALL ");
+    let sql = format!(
+        "{sql} UNION ALL SELECT version FROM udr.log UNION ALL SELECT version FROM udr.branches"
+    );
+    let state = f.ctx.state();
+    let plan = state.create_logical_plan(&sql).await.unwrap();
+    let analyzed = state
+        .analyzer()
+        .execute_and_check(plan, state.config_options(), |_, _| {})
+        .unwrap();
+    let providers = providers(&analyzed);
+    assert_eq!(providers.len(), spellings.len() + 2);
+    // One scan on each branch has found its head; whatever others publish now comes too late.
+    assert_eq!(count(&f, &providers[0]).await, 1);
+    assert_eq!(count(&f, &providers[10]).await, 0);
+    let other = f.other().await;
+    other.run("INSERT INTO t VALUES (2, 'b')").await;
+    let dev = RefName::new("dev").unwrap();
+    other.session.use_branch(&dev).await.unwrap();
+    other.run("INSERT INTO t VALUES (3, 'c')").await;
+    for ((name, rows), provider) in spellings.iter().zip(&providers) {
+        assert_eq!(count(&f, provider).await, *rows, "{name}");
+    }
+    assert_eq!(count(&f, &providers[spellings.len()]).await, 3);
+    let branches = providers[spellings.len() + 1].scan(&state, None, &[], None);
+    let branches = collect(branches.await.unwrap(), f.ctx.task_ctx()).await;
+    let shown = crate::sql::lines(&branches.unwrap());
+    assert!(
+        shown[0].starts_with("dev|1|") && shown[1].starts_with("main|2|"),
+        "{shown:?}"
+    );
 }

@@ -114,3 +114,42 @@ async fn metadata_tables_are_read_at_the_state_of_the_statement() {
             .is_err()
     );
 }
+
+#[tokio::test]
+async fn each_commit_of_a_merge_has_its_own_state() {
+    let f = Fixture::with_table().await;
+    f.udr("CREATE BRANCH dev").await;
+    f.udr("USE BRANCH dev").await;
+    f.udr("INSERT INTO t VALUES (1, 'a')").await;
+    f.udr("INSERT INTO t VALUES (2, 'b')").await;
+    f.udr("INSERT INTO t VALUES (3, 'c')").await;
+    f.udr("USE BRANCH main").await;
+    f.udr("MERGE BRANCH dev INTO main").await;
+    assert_eq!(
+        f.values("SELECT rows FROM t$snapshots").await,
+        ["3", "2", "1", "0"]
+    );
+    // A state inside of the merge knows nothing of what came after it.
+    let commits = f.values("SELECT commit_id FROM udr.log").await;
+    let inside = "SELECT commit_id FROM \"t$history@main~1\"";
+    assert_eq!(f.values(inside).await, commits[1..4]);
+    assert_eq!(
+        f.values("SELECT rows FROM \"t$snapshots@main~2\"").await,
+        ["1", "0"]
+    );
+    f.udr("CREATE TAG x FROM 'main~1'").await;
+    f.udr("INSERT INTO t VALUES (4, 'd')").await;
+    for state in ["x", "main~2"] {
+        f.udr(&format!("SET udr.as_of = '{state}'")).await;
+        let log = f.values("SELECT commit_id FROM udr.log").await;
+        assert_eq!(log, commits[1..], "{state}");
+        assert_eq!(f.udr("SHOW LOG LIMIT 1").await.len(), 1);
+        assert_eq!(f.udr("DESCRIBE HISTORY t").await.len(), 3, "{state}");
+        f.udr("RESET udr.as_of").await;
+    }
+    assert_eq!(
+        f.values("SELECT commit_id FROM x.udr.log").await,
+        commits[1..]
+    );
+    f.check().await;
+}

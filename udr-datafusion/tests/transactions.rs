@@ -1,5 +1,8 @@
 //! Transactions through plain SQL.
 
+use std::sync::Arc;
+
+use datafusion::physical_plan::ExecutionPlan;
 use udr_core::ErrorKind;
 
 use crate::fixture::{Fixture, id_and_name};
@@ -212,5 +215,45 @@ async fn an_overwrite_does_not_replace_rows_of_its_transaction_that_it_has_not_s
         f.values("SELECT id FROM t ORDER BY id").await,
         ["2", "6", "12"]
     );
+    f.check().await;
+}
+
+async fn planned(f: &Fixture, sql: &str) -> Arc<dyn ExecutionPlan> {
+    let frame = f.ctx.sql(sql).await.unwrap();
+    frame.create_physical_plan().await.unwrap()
+}
+
+async fn conflicts(f: &Fixture, plan: Arc<dyn ExecutionPlan>) {
+    let error = datafusion::physical_plan::collect(plan, f.ctx.task_ctx())
+        .await
+        .unwrap_err();
+    let error = udr_datafusion::error::udr_error(&error).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn rows_are_not_added_to_another_table_of_the_same_name() {
+    let f = Fixture::with_table().await;
+    f.run("START TRANSACTION").await;
+    let plan = planned(&f, "INSERT INTO t VALUES (1, 'a')").await;
+    f.udr("CREATE OR REPLACE TABLE t (id VARCHAR)").await;
+    conflicts(&f, plan).await;
+    assert_eq!(f.value("SELECT count(*) FROM t").await, "0");
+    f.run("COMMIT").await;
+    f.check().await;
+}
+
+#[tokio::test]
+async fn rows_that_come_from_undone_ones_are_not_added() {
+    let f = Fixture::with_table().await;
+    f.run("START TRANSACTION").await;
+    f.udr("SAVEPOINT s").await;
+    f.run("INSERT INTO t VALUES (1, 'a')").await;
+    let plan = planned(&f, "INSERT INTO t SELECT id + 10, name FROM t").await;
+    f.udr("ROLLBACK TO s").await;
+    conflicts(&f, plan).await;
+    f.run("INSERT INTO t VALUES (2, 'b')").await;
+    f.run("COMMIT").await;
+    assert_eq!(f.values("SELECT id FROM t").await, ["2"]);
     f.check().await;
 }

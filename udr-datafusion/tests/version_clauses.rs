@@ -100,3 +100,22 @@ async fn a_sample_is_refused_and_not_dropped() {
     }
     assert_eq!(f.values("SELECT name FROM t ORDER BY id").await, ["a", "b"]);
 }
+
+#[tokio::test]
+async fn a_sample_of_a_table_is_refused_and_not_the_whole_of_it() {
+    let f = Fixture::with_table().await;
+    f.run("INSERT INTO t VALUES (1, 'a')").await;
+    let sql = "SELECT * FROM t TABLESAMPLE (1 PERCENT)";
+    let (kind, text) = f.refused(sql).await;
+    assert_eq!(kind, ErrorKind::Unsupported, "{text}");
+    let (kind, text) = f.udr_refused(sql).await;
+    assert_eq!(kind, ErrorKind::Unsupported, "{text}");
+    let mysql = f.with_dialect("mysql").await;
+    let (kind, text) = mysql.refused("SELECT * FROM t PARTITION (p0)").await;
+    assert_eq!(kind, ErrorKind::Unsupported, "{text}");
+    // What the context has beside the repository is the engine's.
+    f.run("CREATE TABLE datafusion.public.m AS SELECT 1 AS id")
+        .await;
+    f.run("SELECT * FROM datafusion.public.m TABLESAMPLE (1 PERCENT)")
+        .await;
+}

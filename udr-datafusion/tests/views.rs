@@ -147,3 +147,27 @@ async fn a_view_that_was_replaced_while_planning_is_refused() {
     let error = udr_datafusion::error::udr_error(&error).unwrap();
     assert_eq!(error.kind(), ErrorKind::Conflict);
 }
+
+#[tokio::test]
+async fn a_view_that_cannot_be_read_hides_nothing_else() {
+    let f = Fixture::with_table().await;
+    f.create("gone", &id_and_name()).await;
+    f.create_view("broken", "SELECT * FROM gone").await;
+    f.create_view("whole", "SELECT id FROM t").await;
+    f.session
+        .write(async |txn| txn.drop_table(&crate::fixture::path("gone")).await)
+        .await
+        .unwrap();
+    f.run("SET datafusion.catalog.information_schema = true")
+        .await;
+    let columns = "SELECT table_name || '.' || column_name FROM information_schema.columns
+                   WHERE table_schema = 'public' ORDER BY 1";
+    assert_eq!(f.values(columns).await, ["t.id", "t.name", "whole.id"]);
+    let views = "SELECT table_name FROM information_schema.views
+                 WHERE table_schema = 'public' ORDER BY 1";
+    assert!(f.values(views).await.contains(&"whole".to_owned()));
+    f.run("SHOW COLUMNS FROM t").await;
+    // Whoever reads it is told why it cannot be.
+    let (_, text) = f.refused("SELECT * FROM broken").await;
+    assert!(text.contains("a view cannot be read"), "{text}");
+}

@@ -42,7 +42,7 @@ pub(crate) async fn run(runner: &mut Runner, text: &str) -> Result<(), Stop> {
     match (name, argument) {
         ("\\q", None) => Err(Stop::Quit),
         ("\\?" | "\\h", None) => {
-            runner.console.notice(HELP);
+            runner.console.tell(HELP);
             Ok(())
         }
         ("\\d", None) => Box::pin(runner.statement("SHOW TABLES")).await,
@@ -53,7 +53,7 @@ pub(crate) async fn run(runner: &mut Runner, text: &str) -> Result<(), Stop> {
         }
         ("\\log", None) => Box::pin(runner.statement("SHOW LOG")).await,
         ("\\branch", None) => {
-            runner.console.notice(&runner.session.state().branch);
+            runner.console.tell(&runner.session.state().branch);
             Ok(())
         }
         ("\\branch", Some(branch)) => {
@@ -67,7 +67,7 @@ pub(crate) async fn run(runner: &mut Runner, text: &str) -> Result<(), Stop> {
             Ok(())
         }
         ("\\format", None) => {
-            runner.console.notice(&runner.settings.format.to_string());
+            runner.console.tell(&runner.settings.format.to_string());
             Ok(())
         }
         ("\\format", Some(format)) => {
@@ -103,10 +103,16 @@ fn rows(runner: &mut Runner, argument: Option<&str>) -> Result<(), Stop> {
             }
         },
     }
+    let asked = argument.is_none();
     let shown = match runner.settings.rows_shown_max {
         Some(number) => number.to_string(),
         None => "all".to_owned(),
     };
-    runner.console.notice(&format!("rows shown: {shown}"));
+    let answer = format!("rows shown: {shown}");
+    if asked {
+        runner.console.tell(&answer);
+    } else {
+        runner.console.notice(&answer);
+    }
     Ok(())
 }

@@ -177,7 +177,6 @@ impl<'a> Context<'a> {
         }
         let branches = || names.branches.iter().map(String::as_str);
         let tags = || names.tags.iter().map(String::as_str);
-        let tables = || names.tables.iter().map(String::as_str);
         let branch_statement = self.starts_with(&["MERGE", "BRANCH"])
             || self.starts_with(&["CREATE", "BRANCH"])
             || self.starts_with(&["CREATE", "TAG"]);
@@ -194,7 +193,7 @@ impl<'a> Context<'a> {
             }
             "TAG" => self.names(tags()),
             "FROM" | "JOIN" | "INTO" | "OVERWRITE" | "TABLE" | "UPDATE" | "DESCRIBE"
-            | "TRUNCATE" | "\\D" => self.names(tables()),
+            | "TRUNCATE" | "\\D" => self.tables(names),
             _ if self.word.contains('.') => self.qualified(names),
             _ => self.anything(names),
         }
@@ -258,8 +257,24 @@ impl<'a> Context<'a> {
             .iter()
             .filter(|(table, _)| !any_mentioned || mentioned(table))
             .flat_map(|(_, columns)| columns.iter().map(String::as_str));
-        let tables = names.tables.iter().map(String::as_str);
-        keywords.chain(self.names(columns.chain(tables))).collect()
+        keywords
+            .chain(self.names(columns))
+            .chain(self.tables(names))
+            .collect()
+    }
+
+    /// Tables; those outside of the namespace `public` have two parts.
+    fn tables(&self, names: &Names) -> Vec<String> {
+        let quoted = |name: &String| {
+            let parts = name.split('.').map(quoted_if_needed);
+            parts.collect::<Vec<_>>().join(".")
+        };
+        let found = names.tables.iter();
+        let found = found.filter(|name| starts_with(name, self.word));
+        match self.quoted {
+            true => found.cloned().collect(),
+            false => found.map(quoted).collect(),
+        }
     }
 
     fn names<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<String> {
@@ -319,7 +334,7 @@ mod tests {
     fn names() -> Names {
         let list = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
         Names {
-            tables: list(&["flights", "planes", "Odd Name"]),
+            tables: list(&["flights", "planes", "Odd Name", "sales.Items"]),
             columns: vec![
                 ("flights".into(), list(&["carrier", "dep_delay", "flight"])),
                 ("planes".into(), list(&["tailnum", "seats"])),
@@ -339,7 +354,7 @@ mod tests {
         assert_eq!(candidates("select * from flights join pl"), ["planes"]);
         assert_eq!(
             candidates("INSERT INTO "),
-            ["\"Odd Name\"", "flights", "planes"]
+            ["\"Odd Name\"", "flights", "planes", "sales.\"Items\""]
         );
         assert_eq!(candidates("\\d fl"), ["flights"]);
     }

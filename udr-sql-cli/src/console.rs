@@ -27,8 +27,14 @@ impl Console {
     /// Says something that is no error.
     pub(crate) fn notice(&self, text: &str) {
         if !self.quiet {
-            say(&printable_lines(text));
+            self.tell(text);
         }
+    }
+
+    /// Says what was asked for, or what must not go unnoticed.
+    #[expect(clippy::unused_self, reason = "it is what the console says")]
+    pub(crate) fn tell(&self, text: &str) {
+        say(&printable_lines(text));
     }
 
     /// Whether nothing but errors is said.

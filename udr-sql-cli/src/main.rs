@@ -150,8 +150,12 @@ fn act(
     } else {
         runtime.block_on(script(&mut runner, &args.sources))
     };
-    runtime.block_on(runner.close())?;
-    Ok(exit)
+    let lost = runtime.block_on(runner.close())?;
+    // Somebody at the prompt has chosen to leave; a script that forgot COMMIT has not done its work.
+    Ok(match exit {
+        Exit::Done if lost && !interactive => Exit::Failed,
+        exit => exit,
+    })
 }
 
 async fn unless_interrupted<T>(

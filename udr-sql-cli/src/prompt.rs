@@ -11,7 +11,7 @@ use udr_core::error::printable;
 use crate::editor::{Editor, Line};
 use crate::exit::{Exit, Failure, Stop};
 use crate::run::Runner;
-use crate::script::{Item, Script, Step};
+use crate::script::{Item, Script, Step, lines};
 use crate::session::State;
 use crate::tag::tag;
 
@@ -60,12 +60,15 @@ pub(crate) fn prompt(runtime: &Runtime, runner: &mut Runner) -> Result<Exit, Fai
             Line::Text(line) => {
                 text.push_str(&line);
                 text.push('\n');
-                let items = push(&mut script, &line);
+                let (items, failure) = push(&mut script, &line);
                 if script.is_empty() {
                     editor.remember(&text);
                     text.clear();
                 }
-                let stop = items.and_then(|items| run(runtime, runner, &items));
+                let stop = run(runtime, runner, &items);
+                if let Some(failure) = failure {
+                    runner.console.failure(&failure);
+                }
                 editor.forget_names();
                 if let Err(Stop::Quit) = stop {
                     return Ok(Exit::Done);
@@ -75,13 +78,16 @@ pub(crate) fn prompt(runtime: &Runtime, runner: &mut Runner) -> Result<Exit, Fai
     }
 }
 
-/// Gives a typed or pasted text to the script, line by line.
-fn push(script: &mut Script, text: &str) -> Result<Vec<Item>, Stop> {
+/// Gives a typed or pasted text to the script, line by line, up to what cannot be cut.
+fn push(script: &mut Script, text: &str) -> (Vec<Item>, Option<Failure>) {
     let mut items = Vec::new();
-    for line in text.lines() {
-        items.extend(script.push(line)?);
+    for line in lines(text) {
+        match script.push(line) {
+            Ok(complete) => items.extend(complete),
+            Err(uncut) => return (items, Some(uncut.failure)),
+        }
     }
-    Ok(items)
+    (items, None)
 }
 
 /// Runs what a line completed, up to the first error, which is shown.
@@ -117,14 +123,19 @@ fn interrupted(item: &Item) -> String {
     }
 }
 
-/// `lake/main*> `: repository, branch, `*` for an open transaction with changes, `@…` for a pin.
+/// `lake/main*> `: repository, branch, `@…` for a pin, `+` for an open transaction, `*` if it has
+/// changes.
 fn label(repository: &str, state: &State) -> String {
     let pin = state
         .pin
         .as_ref()
         .map(|pin| format!("@{pin}"))
         .unwrap_or_default();
-    let mark = if state.changed { "*" } else { "" };
+    let mark = match (state.transaction, state.changed) {
+        (_, true) => "*",
+        (true, false) => "+",
+        (false, false) => "",
+    };
     printable(&format!("{repository}/{}{pin}{mark}> ", state.branch))
 }
 
@@ -139,16 +150,31 @@ mod tests {
 
     #[test]
     fn the_prompt_shows_branch_transaction_and_pin() {
-        let state = |pin: Option<&str>, changed| State {
+        let state = |pin: Option<&str>, transaction, changed| State {
             branch: "main".into(),
             pin: pin.map(str::to_owned),
-            transaction: changed,
+            transaction,
             changed,
         };
-        assert_eq!(label("lake", &state(None, false)), "lake/main> ");
-        assert_eq!(label("lake", &state(None, true)), "lake/main*> ");
-        assert_eq!(label("lake", &state(Some("v42"), false)), "lake/main@v42> ");
+        for (pin, transaction, changed, expected) in [
+            (None, false, false, "lake/main> "),
+            (None, true, false, "lake/main+> "),
+            (None, true, true, "lake/main*> "),
+            (Some("v42"), false, false, "lake/main@v42> "),
+            (Some("v42"), true, false, "lake/main@v42+> "),
+        ] {
+            assert_eq!(label("lake", &state(pin, transaction, changed)), expected);
+        }
         assert_eq!(continuation("lake/main*> "), "         -> ");
+    }
+
+    #[test]
+    fn a_pasted_text_is_run_up_to_what_cannot_be_cut() {
+        let mut script = Script::default();
+        let (items, failure) = push(&mut script, "SELECT 1;\nSELECT U&'\\zzzz';\nSELECT 2;");
+        assert_eq!(items.len(), 1);
+        assert!(failure.is_some());
+        assert!(script.is_empty());
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNode as _;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt as _;
 use indicatif::HumanCount;
@@ -23,8 +25,8 @@ use crate::exit::{Exit, Failure, Stop, output_stop};
 use crate::interrupt::Interrupts;
 use crate::output::Format;
 use crate::progress::Progress;
-use crate::screen::Screen;
-use crate::script::{Item, Script, Step, line};
+use crate::screen::{Pager, Screen};
+use crate::script::{Item, Script, Step, Uncut, line, lines};
 use crate::session::Session;
 
 /// Lines read ahead of what is run.
@@ -52,6 +54,7 @@ pub(crate) struct Runner {
     pub(crate) environment: Environment,
     pub(crate) settings: Settings,
     pub(crate) interrupts: Interrupts,
+    pager: Option<Pager>,
     nesting: usize,
 }
 
@@ -64,12 +67,16 @@ impl Runner {
         settings: Settings,
         interrupts: Interrupts,
     ) -> Self {
+        let pager = (settings.interactive && environment.stdout_terminal)
+            .then(|| Pager::of(&environment, &interrupts))
+            .flatten();
         Self {
             session,
             console,
             environment,
             settings,
             interrupts,
+            pager,
             nesting: 0,
         }
     }
@@ -85,11 +92,10 @@ impl Runner {
                 let one_line = !text.trim().contains('\n');
                 let place = |n| if one_line { None } else { Some(line(n)) };
                 let mut script = Script::default();
-                for line in text.lines() {
-                    let items = script.push(line)?;
-                    self.items(items, &place).await?;
+                for line in lines(text) {
+                    self.items(script.push(line), &place).await?;
                 }
-                self.items(script.finish()?, &place).await
+                self.items(script.finish(), &place).await
             }
             Source::File(path) => {
                 let file = File::open(path).map_err(|error| {
@@ -138,32 +144,32 @@ impl Runner {
                 next = lines.recv() => next,
             };
             match next {
-                Some(Ok(line)) => {
-                    let items = script.push(&line)?;
-                    self.items(items, &place).await?;
-                }
+                Some(Ok(line)) => self.items(script.push(&line), &place).await?,
                 Some(Err(error)) => {
                     return Err(Stop::from(Failure::usage(format!(
                         "cannot read {name}: {error}"
                     ))));
                 }
-                None => return self.items(script.finish()?, &place).await,
+                None => return self.items(script.finish(), &place).await,
             }
         }
     }
 
     async fn items(
         &mut self,
-        items: Vec<Item>,
+        items: Result<Vec<Item>, Uncut>,
         place: &impl Fn(usize) -> Option<String>,
     ) -> Result<(), Stop> {
-        for item in items {
-            self.step(&item.step)
-                .await
-                .map_err(|stop| match place(item.line) {
-                    Some(place) => stop.at(|| place),
-                    None => stop,
-                })?;
+        let placed = |stop: Stop, line| match place(line) {
+            Some(place) => stop.at(|| place),
+            None => stop,
+        };
+        for item in items.map_err(|uncut| placed(Stop::from(uncut.failure), uncut.line))? {
+            match self.step(&item.step).await {
+                // That nobody reads results ends a result; the rest has effects to come.
+                Ok(()) | Err(Stop::OutputClosed) => {}
+                Err(stop) => return Err(placed(stop, item.line)),
+            }
         }
         Ok(())
     }
@@ -207,6 +213,13 @@ impl Runner {
                     ..Failure::from(error)
                 }
             })?;
+        let limit = self.rows_shown_max();
+        // One row more tells that there are more; to count them all, all would have to be read.
+        let cut = limit.filter(|_| is_query(sql, frame.logical_plan()));
+        let frame = match cut {
+            Some(limit) => frame.limit(0, Some(limit.saturating_add(1)))?,
+            None => frame,
+        };
         let context = Arc::new(frame.task_ctx());
         let plan = progress.during(frame.create_physical_plan()).await?;
         let schema = plan.schema();
@@ -220,7 +233,6 @@ impl Runner {
             self.confirm(confirmation, &progress);
             return Ok(());
         }
-        let limit = self.rows_shown_max();
         let mut rows = self.settings.format.rows(&schema, self.screen());
         let (mut total, mut shown) = (0, 0);
         while let Some(batch) = progress.during(stream.next()).await {
@@ -240,15 +252,25 @@ impl Runner {
         progress.hide();
         let screen = rows.finish()?;
         screen.close().map_err(|error| output_stop(&error))?;
-        self.summarize(total, shown, &progress);
+        let counted = if cut.is_some() && shown < total {
+            format!("more than {}", rows_text(shown as u64))
+        } else {
+            rows_text(total as u64)
+        };
+        if shown < total {
+            self.console.notice(&format!(
+                "{} of {counted} are shown; \\rows sets how many",
+                HumanCount(shown as u64)
+            ));
+        }
+        self.summarize(&counted, &progress);
         Ok(())
     }
 
     fn screen(&self) -> Screen {
-        if self.settings.interactive && self.environment.stdout_terminal {
-            Screen::paged(&self.environment)
-        } else {
-            Screen::plain()
+        match &self.pager {
+            Some(pager) => Screen::paged(pager),
+            None => Screen::plain(),
         }
     }
 
@@ -267,42 +289,57 @@ impl Runner {
         self.console.notice(&text);
     }
 
-    fn summarize(&self, total: usize, shown: usize, progress: &Progress) {
-        if shown < total {
-            self.console.notice(&format!(
-                "{} of {} are shown; \\rows sets how many",
-                HumanCount(shown as u64),
-                rows_text(total as u64)
-            ));
-        }
+    fn summarize(&self, counted: &str, progress: &Progress) {
         if self.settings.timing {
             let seconds = progress.elapsed().as_secs_f64();
-            self.console
-                .notice(&format!("({}, {seconds:.3} s)", rows_text(total as u64)));
+            self.console.notice(&format!("({counted}, {seconds:.3} s)"));
         } else if self.settings.interactive {
-            self.console
-                .notice(&format!("({})", rows_text(total as u64)));
+            self.console.notice(&format!("({counted})"));
         }
     }
 
-    /// Rolls back what was left open, and says so.
+    /// Rolls back what was left open, says so, and whether changes were lost.
     ///
     /// # Errors
     ///
     /// What the rollback says.
-    pub(crate) async fn close(&self) -> Result<(), Failure> {
+    pub(crate) async fn close(&self) -> Result<bool, Failure> {
         let state = self.session.state();
         if !state.transaction {
-            return Ok(());
+            return Ok(false);
         }
         self.session.rollback().await?;
-        self.console.notice(if state.changed {
-            "notice: the open transaction was rolled back; its changes are gone (COMMIT keeps them)"
+        if state.changed {
+            self.console.tell(
+                "notice: the open transaction was rolled back; its changes are gone (COMMIT keeps them)",
+            );
         } else {
-            "notice: the open transaction was rolled back; it had no changes"
-        });
-        Ok(())
+            self.console
+                .notice("notice: the open transaction was rolled back; it had no changes");
+        }
+        Ok(state.changed)
     }
+}
+
+/// Whether a statement only reads, so that it need not be run to its end.
+fn is_query(sql: &str, plan: &LogicalPlan) -> bool {
+    let returning = sql
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .any(|word| word.eq_ignore_ascii_case("RETURNING"));
+    let acts = plan.exists(|node| {
+        Ok(matches!(
+            node,
+            LogicalPlan::Dml(_)
+                | LogicalPlan::Ddl(_)
+                | LogicalPlan::Copy(_)
+                | LogicalPlan::Statement(_)
+                | LogicalPlan::Explain(_)
+                | LogicalPlan::Analyze(_)
+                | LogicalPlan::DescribeTable(_)
+                | LogicalPlan::Extension(_)
+        ))
+    });
+    !returning && matches!(acts, Ok(false))
 }
 
 /// What is said and how the program ends, for a reason to stop.
@@ -328,8 +365,9 @@ fn read_lines(mut reader: impl BufRead + Send + 'static) -> mpsc::Receiver<io::R
             let sent = match reader.read_line(&mut line) {
                 Ok(0) => return,
                 Ok(_) => {
-                    let end = line.trim_end_matches(['\n', '\r']).len();
-                    line.truncate(end);
+                    if line.ends_with('\n') {
+                        line.pop();
+                    }
                     sender.blocking_send(Ok(line))
                 }
                 Err(error) => {

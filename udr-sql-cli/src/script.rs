@@ -33,6 +33,20 @@ pub(crate) struct Script {
     lines: usize,
 }
 
+/// Text that cannot be cut into statements.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Uncut {
+    /// The line it starts at, from 1.
+    pub(crate) line: usize,
+    /// Why.
+    pub(crate) failure: Failure,
+}
+
+/// The lines of a text. What else ends a line in a string is part of the string.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.strip_suffix('\n').unwrap_or(text).split('\n')
+}
+
 impl Script {
     /// Whether nothing is waiting for its end.
     pub(crate) fn is_empty(&self) -> bool {
@@ -43,8 +57,8 @@ impl Script {
     ///
     /// # Errors
     ///
-    /// `Invalid` if the text cannot be cut into statements.
-    pub(crate) fn push(&mut self, line: &str) -> Result<Vec<Item>, Failure> {
+    /// Text that cannot be cut into statements; it is dropped.
+    pub(crate) fn push(&mut self, line: &str) -> Result<Vec<Item>, Uncut> {
         self.lines += 1;
         if self.is_empty() {
             self.pending.clear();
@@ -59,8 +73,14 @@ impl Script {
         }
         self.pending.push_str(line);
         self.pending.push('\n');
-        if line.trim_end().ends_with(';') && is_complete(&self.pending) {
+        if line.contains(';') && is_complete(&self.pending) {
             return self.cut();
+        }
+        // Comments between statements begin none.
+        if self.pending.trim_start().starts_with(['-', '/'])
+            && split_statements(&self.pending).is_ok_and(|found| found.is_empty())
+        {
+            self.pending.clear();
         }
         Ok(Vec::new())
     }
@@ -70,14 +90,16 @@ impl Script {
     /// # Errors
     ///
     /// As [`Script::push`].
-    pub(crate) fn finish(mut self) -> Result<Vec<Item>, Failure> {
+    pub(crate) fn finish(mut self) -> Result<Vec<Item>, Uncut> {
         self.cut()
     }
 
-    fn cut(&mut self) -> Result<Vec<Item>, Failure> {
+    fn cut(&mut self) -> Result<Vec<Item>, Uncut> {
         let text = std::mem::take(&mut self.pending);
-        let statements =
-            split_statements(&text).map_err(|error| Failure::from(error).at(line(self.start)))?;
+        let statements = split_statements(&text).map_err(|error| Uncut {
+            line: self.start,
+            failure: Failure::from(error),
+        })?;
         let mut from = 0;
         let items = statements.into_iter().map(|statement| {
             let at = text[from..]
@@ -109,7 +131,7 @@ mod tests {
     fn items(text: &str) -> Vec<Item> {
         let mut script = Script::default();
         let mut items = Vec::new();
-        for line in text.lines() {
+        for line in lines(text) {
             items.extend(script.push(line).unwrap());
         }
         items.extend(script.finish().unwrap());
@@ -146,6 +168,45 @@ mod tests {
             items("SELECT 'a;\n\\q;\n';"),
             [sql(1, "SELECT 'a;\n\\q;\n'")]
         );
+    }
+
+    #[test]
+    fn comments_neither_begin_a_statement_nor_keep_one_from_its_end() {
+        let command = |line| Item {
+            line,
+            step: Step::Command("\\timing".into()),
+        };
+        assert_eq!(
+            items("-- how long\n\\timing\nSELECT 1;"),
+            [command(2), sql(3, "SELECT 1")]
+        );
+        assert_eq!(
+            items("/* one;\n\\q */\n\\timing\nSELECT 1"),
+            [command(3), sql(4, "SELECT 1")]
+        );
+        let mut script = Script::default();
+        let done = script.push("SELECT 1; -- first").unwrap();
+        assert_eq!(done, [sql(1, "SELECT 1")]);
+        assert!(script.is_empty());
+        assert!(script.push("SELECT 2 -- not yet;").unwrap().is_empty());
+        assert_eq!(script.push(";").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn carriage_returns_in_strings_are_kept() {
+        assert_eq!(
+            items("SELECT 'a\r\nb';\r\nSELECT 2;\r\n"),
+            [sql(1, "SELECT 'a\r\nb'"), sql(3, "SELECT 2")]
+        );
+    }
+
+    #[test]
+    fn text_that_cannot_be_cut_says_where_and_is_dropped() {
+        let mut script = Script::default();
+        assert!(script.push("SELECT").unwrap().is_empty());
+        let uncut = script.push("U&'\\zzzz';").unwrap_err();
+        assert_eq!(uncut.line, 1);
+        assert!(script.is_empty());
     }
 
     #[test]

@@ -109,3 +109,25 @@ fn explain_keeps_its_lines() {
     let ran = udr.run(&["-c", "EXPLAIN SELECT 1"]).ok();
     assert!(!ran.out.contains("\\u{a}"), "{}", ran.out);
 }
+
+#[test]
+fn a_value_that_has_no_text_is_an_error_and_no_value() {
+    let udr = Udr::new();
+    let time = "arrow_cast(9223372036854775807, 'Timestamp(Second, None)')";
+    for sql in [
+        format!("SELECT {time} AS t"),
+        format!("SELECT [{time}] AS t"),
+    ] {
+        for format in ["csv", "json", "ndjson"] {
+            let ran = udr.run(&["--format", format, "-c", &sql]).failed(1);
+            assert!(!ran.out.contains("ERROR"), "{format}: {}", ran.out);
+            assert!(ran.err.contains("error[UDR-"), "{format}: {}", ran.err);
+        }
+    }
+    let sql = "SELECT TIMESTAMP '2026-01-31 12:00:00' AS t, [DATE '2026-01-31'] AS d";
+    let ran = udr.run(&["--format", "ndjson", "-c", sql]).ok();
+    assert_eq!(
+        ran.out,
+        "{\"t\":\"2026-01-31T12:00:00\",\"d\":[\"2026-01-31\"]}\n"
+    );
+}

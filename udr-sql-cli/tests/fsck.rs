@@ -39,6 +39,16 @@ fn a_whole_repository_has_no_problems() {
         assert_eq!(ran.out, "");
         assert!(ran.err.starts_with("no problems; checked"), "{}", ran.err);
     }
+    for (format, document) in [
+        ("json", "[]\n"),
+        ("ndjson", ""),
+        ("csv", "invariant,place,problem\n"),
+    ] {
+        let ran = udr
+            .run(&["fsck", "--repo", "lake", "--format", format])
+            .ok();
+        assert_eq!(ran.out, document, "{format}");
+    }
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn the_prompt_shows_transactions_and_branches() {
     let mut session = start(&udr, &["--repo", "lake", "--durability", "none"]);
     session.exp_string("lake/main> ").unwrap();
     session.send_line("BEGIN;").unwrap();
-    session.exp_string("lake/main> ").unwrap();
+    session.exp_string("lake/main+> ").unwrap();
     session.send_line("CREATE TABLE t (id BIGINT);").unwrap();
     session.exp_string("lake/main*> ").unwrap();
     session.send_line("COMMIT;").unwrap();
@@ -158,7 +158,94 @@ fn long_results_are_cut_and_counted() {
     session
         .send_line("SELECT value FROM generate_series(1, 5000);")
         .unwrap();
-    session.exp_string("2 of 5,000 rows are shown").unwrap();
+    session
+        .exp_string("2 of more than 2 rows are shown")
+        .unwrap();
+    session.exp_string("(more than 2 rows, ").unwrap();
+    session.send_line("\\rows all").unwrap();
+    session.exp_string("rows shown: all").unwrap();
+    session
+        .send_line("SELECT value FROM generate_series(1, 5000);")
+        .unwrap();
+    session.exp_string("(5,000 rows, ").unwrap();
+    session.send_line("\\q").unwrap();
+    session.exp_eof().unwrap();
+}
+
+#[test]
+fn no_more_is_read_than_is_shown() {
+    let udr = Udr::new();
+    let mut session = start(&udr, &[]);
+    session.exp_string("memory/main> ").unwrap();
+    session.send_line("\\rows 2").unwrap();
+    session.exp_string("rows shown: 2").unwrap();
+    // Read to its end, this would take years.
+    session
+        .send_line("SELECT value FROM generate_series(1, 1000000000000000);")
+        .unwrap();
+    session.exp_string("(more than 2 rows, ").unwrap();
+    session
+        .send_line("SELECT value FROM generate_series(1, 2);")
+        .unwrap();
+    session.exp_string("(2 rows, ").unwrap();
+    session.send_line("\\q").unwrap();
+    session.exp_eof().unwrap();
+}
+
+#[test]
+fn text_that_is_no_sql_is_an_error_and_not_forgotten() {
+    let udr = Udr::new();
+    let mut session = start(&udr, &[]);
+    session.exp_string("memory/main> ").unwrap();
+    session.send_line("SELECT U&'\\zzzz';").unwrap();
+    session.exp_string("error[UDR-0400]").unwrap();
+    session.exp_string("memory/main> ").unwrap();
+    session.send_line("SELECT 42 AS answer; -- done").unwrap();
+    session.exp_string("|     42 |").unwrap();
+    session.send_line("\\q").unwrap();
+    session.exp_eof().unwrap();
+}
+
+#[test]
+fn without_its_pager_a_result_is_shown_all_the_same() {
+    let udr = Udr::new();
+    let pager = [("NO_COLOR", "1"), ("PAGER", "no-such-pager --at-all")];
+    let mut session = start_with(&udr, &[], &pager);
+    session.exp_string("memory/main> ").unwrap();
+    for _ in 0..2 {
+        session
+            .send_line("SELECT 'row ' || value AS text FROM generate_series(1, 500);")
+            .unwrap();
+        session.exp_string("row 500").unwrap();
+        session.exp_string("(500 rows, ").unwrap();
+    }
+    session.send_line("\\q").unwrap();
+    session.exp_eof().unwrap();
+}
+
+#[test]
+fn ctrl_c_in_the_pager_is_for_the_pager() {
+    let udr = Udr::new();
+    let waits = "sh -c 'trap \"echo caught\" INT; cat > /dev/null; echo shown; \
+                 for i in 1 2 3 4 5; do sleep 2; done; echo left'";
+    let mut session = start_with(&udr, &[], &[("NO_COLOR", "1"), ("PAGER", waits)]);
+    session.exp_string("memory/main> ").unwrap();
+    session
+        .send_line("BEGIN; CREATE TABLE t (id BIGINT);")
+        .unwrap();
+    session.exp_string("memory/main*> ").unwrap();
+    session
+        .send_line("SELECT value FROM generate_series(1, 500);")
+        .unwrap();
+    session.exp_string("shown").unwrap();
+    for _ in 0..4 {
+        session.send_control('c').unwrap();
+        session.exp_string("caught").unwrap();
+    }
+    session.exp_string("left").unwrap();
+    session.exp_string("memory/main*> ").unwrap();
+    session.send_line("COMMIT;").unwrap();
+    session.exp_string("committed").unwrap();
     session.send_line("\\q").unwrap();
     session.exp_eof().unwrap();
 }

@@ -74,7 +74,7 @@ fn an_open_transaction_is_rolled_back_and_said_so() {
             "INSERT INTO t VALUES (1)",
             "SELECT count(*) AS n FROM t",
         ])
-        .ok();
+        .failed(1);
     assert!(ran.out.contains("| 1 |"), "{}", ran.out);
     assert!(
         ran.err.contains("the open transaction was rolled back"),
@@ -84,6 +84,19 @@ fn an_open_transaction_is_rolled_back_and_said_so() {
     let ran = udr.lake(&["SELECT count(*) AS n FROM t"]).ok();
     assert!(ran.out.contains("| 0 |"), "{}", ran.out);
     assert!(!ran.err.contains("rolled back"), "{}", ran.err);
+    // Lost changes are told even to those who want to hear nothing.
+    let ran = udr
+        .run(&[
+            "-q",
+            "--repo",
+            "lake",
+            "-c",
+            "BEGIN; INSERT INTO t VALUES (1)",
+        ])
+        .failed(1);
+    assert!(ran.err.contains("its changes are gone"), "{}", ran.err);
+    let ran = udr.run(&["-q", "--repo", "lake", "-c", "BEGIN"]).ok();
+    assert_eq!(ran.err, "");
 }
 
 #[test]
@@ -221,4 +234,64 @@ fn commits_have_an_author_without_a_user() {
     assert_eq!(author(&variables[..1], &[]), "login");
     assert_eq!(author(&variables, &[]), "Ada");
     assert_eq!(author(&variables, &["--author", "Grace"]), "Grace");
+}
+
+#[test]
+fn comments_stand_before_commands_and_after_statements() {
+    let udr = Udr::new();
+    let script = "-- as a table for machines\n\\format csv\nSELECT 1 AS n; -- first\n\\format ndjson\n/* and\n again */ SELECT 2 AS n; -- last\n";
+    let ran = udr.run_with(&[], script).ok();
+    assert_eq!(ran.out, "n\n1\n{\"n\":2}\n");
+}
+
+#[test]
+fn line_breaks_inside_strings_are_kept_as_they_are() {
+    let udr = Udr::new();
+    let sql = "SELECT octet_length('a\r\nb\r\n') AS n;\r\n";
+    udr.file("windows.sql", sql);
+    for ran in [
+        udr.run(&["--format", "csv", "-f", "windows.sql"]),
+        udr.run(&["--format", "csv", "-c", sql]),
+        udr.run_with(&["--format", "csv"], sql),
+    ] {
+        assert_eq!(ran.ok().out, "n\n6\n");
+    }
+}
+
+#[test]
+fn text_that_is_no_sql_says_in_which_file() {
+    let udr = Udr::new();
+    udr.file("bad.sql", "SELECT 1 AS n;\nSELECT U&'\\zzzz';\n");
+    let ran = udr.run(&["-f", "bad.sql"]).failed(1);
+    assert!(ran.err.contains("at: bad.sql, line 2"), "{}", ran.err);
+}
+
+#[test]
+fn what_is_asked_for_is_answered_even_quietly() {
+    let udr = Udr::new();
+    for (command, answer) in [
+        ("\\?", "this list"),
+        ("\\branch", "main"),
+        ("\\format", "table"),
+        ("\\rows", "rows shown"),
+    ] {
+        let ran = udr.run(&["-q", "-c", command]).ok();
+        assert!(ran.err.contains(answer), "{command}: {}", ran.err);
+    }
+}
+
+#[test]
+fn what_a_statement_returns_is_a_result_of_its_call() {
+    let udr = Udr::new();
+    let ran = udr
+        .run(&[
+            "--format",
+            "csv",
+            "-c",
+            "BEGIN; CREATE TABLE t (id BIGINT)",
+            "-c",
+            "SELECT result, version, length(commit_id) AS digits FROM udr_call('COMMIT')",
+        ])
+        .ok();
+    assert_eq!(ran.out, "result,version,digits\ncommitted,1,64\n");
 }

@@ -51,3 +51,27 @@ fn a_small_memory_limit_spills_instead_of_failing() {
         .ok();
     assert_eq!(ran.out.lines().count(), 3_000_001);
 }
+
+#[test]
+fn a_reader_that_leaves_does_not_keep_the_rest_from_being_done() {
+    let udr = Udr::new();
+    udr.lake(&["CREATE TABLE t (id BIGINT)"]).ok();
+    let mut child = udr.spawn(&[
+        "--repo",
+        "lake",
+        "--format",
+        "csv",
+        "-c",
+        "BEGIN; SELECT value AS id FROM generate_series(1, 1000000000)",
+        "-c",
+        "INSERT INTO t VALUES (1); SELECT count(*) FROM t; COMMIT",
+    ]);
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    drop(out);
+    let ran = finished(child).ok();
+    assert!(ran.err.contains("committed"), "{}", ran.err);
+    let ran = udr.lake(&["SELECT count(*) AS n FROM t"]).ok();
+    assert!(ran.out.contains("| 1 |"), "{}", ran.out);
+}

@@ -112,7 +112,7 @@ pub async fn change(
     } else {
         RowOperation::Merge
     };
-    let added = write(transaction, table, env, &rows, &ids).await?;
+    let added = Box::pin(write(transaction, table, env, &rows, &ids)).await?;
     let changes = RowChanges {
         operation,
         deleted: found.places,

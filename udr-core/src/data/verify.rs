@@ -108,8 +108,9 @@ pub async fn verify_data_file(
 
     let mut found = Found::default();
     // A column that is NOT NULL by now may have been written when it was not, with rows that are
-    // deleted. The digests of chunks are checked on the way.
+    // deleted.
     let relaxed = schema.relaxed();
+    // The digests of chunks are checked on the way.
     let read = read_verified_batches(store, table, file, &relaxed, Verify::Full);
     let mut batches = read.await?;
     while let Some(batch) = batches.try_next().await? {

@@ -265,17 +265,17 @@ fn check_fields(
         if !ids.insert(field.id) {
             return Err(error("two columns have one field id".to_owned()).with("id", field.id));
         }
-        if !field.ty.is_in_range() {
-            return Err(error("a column type is out of range".to_owned())
-                .with("column", &field.name)
-                .with("type", &field.ty));
-        }
         let nested = depth > 0 && (field.default.is_some() || field.generated.is_some());
         if nested || (field.default.is_some() && field.generated.is_some()) {
             return Err(error(
                 "a column has a default or is generated where it cannot be".to_owned(),
             )
             .with("column", &field.name));
+        }
+        if !field.ty.is_in_range() {
+            return Err(error("a column type is out of range".to_owned())
+                .with("column", &field.name)
+                .with("type", &field.ty));
         }
         check_fields(&field.ty.children(), ids, depth + 1, error)?;
     }

@@ -315,21 +315,6 @@ fn constraints_that_break_a_rule_are_neither_written_nor_read() {
 }
 
 #[test]
-fn a_column_has_a_default_or_is_generated() {
-    let text = |sql: &str| BTreeMap::from([("small".to_owned(), sql.to_owned())]);
-    let generated = schema().with_generated(text("id + 1")).unwrap();
-    assert_eq!(
-        generated.field("small").unwrap().generated.as_deref(),
-        Some("id + 1")
-    );
-    let both = schema().with_defaults(text("1")).unwrap();
-    assert_eq!(
-        both.with_generated(text("id + 1")).unwrap_err().kind(),
-        ErrorKind::Invalid
-    );
-}
-
-#[test]
 fn types_that_no_value_can_be_made_of_are_corrupt() {
     for ty in [
         r#""fixed_binary(2147483647)""#,
@@ -344,6 +329,21 @@ fn types_that_no_value_can_be_made_of_are_corrupt() {
         let error = schema.validate().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{ty}");
     }
+}
+
+#[test]
+fn a_column_has_a_default_or_is_generated() {
+    let text = |sql: &str| BTreeMap::from([("small".to_owned(), sql.to_owned())]);
+    let generated = schema().with_generated(text("id + 1")).unwrap();
+    assert_eq!(
+        generated.field("small").unwrap().generated.as_deref(),
+        Some("id + 1")
+    );
+    let both = schema().with_defaults(text("1")).unwrap();
+    assert_eq!(
+        both.with_generated(text("id + 1")).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
 }
 
 #[test]

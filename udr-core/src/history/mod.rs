@@ -65,7 +65,17 @@ impl History {
     ///
     /// `NotFound` if the branch does not exist; `Unavailable`, `Corrupt`.
     pub(crate) async fn lineage(&self, branch: &RefName) -> Result<Vec<Segment>> {
-        let mut last = self.refs.head(RefKind::Branch, branch).await?;
+        let head = self.refs.head(RefKind::Branch, branch).await?;
+        self.lineage_of(head).await
+    }
+
+    /// The runs of versions that lead to a record of a branch, newest first; whatever has become
+    /// of the branch since.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt`.
+    pub(crate) async fn lineage_of(&self, mut last: Arc<RefRecord>) -> Result<Vec<Segment>> {
         let mut segments = Vec::new();
         loop {
             segments.push(Segment {
@@ -78,7 +88,7 @@ impl History {
                 Some(_) if segments.len() == LINEAGE_MAX => {
                     return Err(
                         Error::unsupported("a branch descends from too many branches")
-                            .with("branch", branch),
+                            .with("branch", &last.name),
                     );
                 }
                 Some(from) => from.clone(),
@@ -151,7 +161,18 @@ impl History {
         id: Digest,
         sequence: u64,
     ) -> Result<Option<(RefName, Arc<RefRecord>)>> {
-        for segment in self.lineage(branch).await? {
+        let lineage = self.lineage(branch).await?;
+        self.published_in(lineage, id, sequence).await
+    }
+
+    /// The record that published a commit in the given runs of versions.
+    pub(crate) async fn published_in(
+        &self,
+        lineage: Vec<Segment>,
+        id: Digest,
+        sequence: u64,
+    ) -> Result<Option<(RefName, Arc<RefRecord>)>> {
+        for segment in lineage {
             let past =
                 |record: &RefRecord| record.head.is_some_and(|head| head.sequence >= sequence);
             let Some(record) = self.first_where(&segment, past).await? else {

@@ -163,7 +163,8 @@ impl History {
         Ok(found)
     }
 
-    async fn published_anywhere(
+    /// Where a commit was published, on `current` if it can be; a tag tells only that it was.
+    pub(crate) async fn published_anywhere(
         &self,
         current: &RefName,
         commit: &CommitRef,
@@ -206,8 +207,13 @@ impl History {
                 }
             }
         }
-        let published = match &point.branch {
-            Some(branch) => self.published(branch, commit.id(), commit.sequence).await?,
+        let published = match point.published() {
+            // From the record that the state was found by: the branch may be gone, or another one.
+            Some(at) => {
+                let lineage = self.lineage_of(self.published_as(&at).await?).await?;
+                self.published_in(lineage, commit.id(), commit.sequence)
+                    .await?
+            }
             None => None,
         };
         Ok(match published {

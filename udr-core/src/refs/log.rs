@@ -32,10 +32,14 @@ pub struct RefLog {
     env: Env,
     /// The newest record seen of each ref: a lower bound, since records are never deleted.
     heads: Arc<Mutex<Heads>>,
+    /// What was found of each ref, where every one is looked up once.
+    moment: Option<Arc<Mutex<Found>>>,
 }
 
 /// Newest records by kind and folded name.
 type Heads = BTreeMap<(RefKind, String), Arc<RefRecord>>;
+/// Newest records, and refs that do not exist.
+type Found = BTreeMap<(RefKind, String), Option<Arc<RefRecord>>>;
 
 /// How an append ended.
 #[derive(Debug)]
@@ -54,6 +58,15 @@ impl RefLog {
             store,
             env,
             heads: Arc::default(),
+            moment: None,
+        }
+    }
+
+    /// The same logs for who only reads: each ref is looked up once, and later looks find the same.
+    pub(crate) fn at_one_moment(&self) -> Self {
+        Self {
+            moment: Some(Arc::default()),
+            ..self.clone()
         }
     }
 
@@ -66,6 +79,20 @@ impl RefLog {
     ///
     /// `Unavailable`, or `Corrupt` if a record does not validate.
     pub async fn newest(&self, kind: RefKind, name: &RefName) -> Result<Option<Arc<RefRecord>>> {
+        let Some(moment) = &self.moment else {
+            return self.find_newest(kind, name).await;
+        };
+        let key = (kind, name.folded());
+        let known = moment.lock().get(&key).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let found = self.find_newest(kind, name).await?;
+        // Of two that looked at once, the first to come back counts for both.
+        Ok(moment.lock().entry(key).or_insert(found).clone())
+    }
+
+    async fn find_newest(&self, kind: RefKind, name: &RefName) -> Result<Option<Arc<RefRecord>>> {
         if let Some(seen) = self.seen(kind, name) {
             return self.gallop(kind, name, seen).await.map(Some);
         }

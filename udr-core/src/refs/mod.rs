@@ -8,4 +8,4 @@ mod log;
 pub(crate) mod revision;
 
 pub use log::{Appended, RefLog};
-pub use revision::{Point, Revision};
+pub use revision::{Point, Revision, parse_time};

@@ -167,8 +167,8 @@ pub(crate) fn format_time(time: Micros) -> String {
     }
 }
 
-/// Reads a time with or without a zone; UTC without one.
-pub(crate) fn parse_time(text: &str) -> Option<Micros> {
+/// Reads a time with or without a zone, as a revision does; UTC without one.
+pub fn parse_time(text: &str) -> Option<Micros> {
     const ZONED: [&str; 4] = [
         "%Y-%m-%d %H:%M:%S%.f%:z",
         "%Y-%m-%d %H:%M:%S%.f %:z",

@@ -125,17 +125,8 @@ impl Action {
                 rename_table(snapshot, overlay, *id, (from, to)).await?;
             }
             Self::DropTable { path, id } => {
-                let mut table = table(snapshot, path, *id).await?;
-                alter::forget_references(snapshot, overlay, path, *id)?;
-                table.path = None;
-                table.added.clear();
-                table.deleted.clear();
-                overlay.relations.insert(path.clone(), None);
-                if table.base.is_some() {
-                    overlay.tables.insert(*id, table);
-                } else {
-                    overlay.tables.remove(id);
-                }
+                let dropped = table(snapshot, path, *id).await?;
+                drop_table(snapshot, overlay, dropped, (path, *id))?;
             }
             Self::PutView {
                 path,
@@ -181,6 +172,25 @@ async fn drop_namespace(
         overlay.namespaces.insert(name.clone(), false);
     } else {
         overlay.namespaces.remove(name);
+    }
+    Ok(())
+}
+
+fn drop_table(
+    snapshot: &Snapshot,
+    overlay: &mut Overlay,
+    mut table: StagedTable,
+    (path, id): (&RelationPath, TableId),
+) -> Result<()> {
+    alter::forget_references(snapshot, overlay, path, id)?;
+    table.path = None;
+    table.added.clear();
+    table.deleted.clear();
+    overlay.relations.insert(path.clone(), None);
+    if table.base.is_some() {
+        overlay.tables.insert(id, table);
+    } else {
+        overlay.tables.remove(&id);
     }
     Ok(())
 }

@@ -54,9 +54,9 @@ impl Transaction {
     /// # Errors
     ///
     /// `Invalid` if a row breaks a constraint; `Unsupported` if nobody can tell, see
-    /// [`Transaction::set_validator`]; `Unavailable` if nothing was published, `Indeterminate` if it is unknown whether it was,
-    /// `Conflict` if others were faster too often, `NotFound` if the branch was dropped,
-    /// `Corrupt`.
+    /// [`Transaction::set_validator`]; `Unavailable` if nothing was published, `Indeterminate` if
+    /// it is unknown whether it was, `Conflict` if others were faster too often, `NotFound` if the
+    /// branch was dropped, `Corrupt`.
     ///
     /// # Cancel safety
     ///
@@ -69,7 +69,9 @@ impl Transaction {
         if let Some(committed) = self.replay_of_key(&self.base).await? {
             return Ok(CommitOutcome::Committed(committed));
         }
-        let rewrites = Rewrites::of(&self.context, self.epoch(), &self.overlay).await?;
+        // In boxes, so that the future of a commit is small.
+        let rewrites = Rewrites::of(&self.context, self.epoch(), &self.overlay);
+        let rewrites = Box::pin(rewrites).await?;
         let mut head = Head {
             record: Arc::clone(&self.record),
             base: self.base.clone(),
@@ -85,11 +87,11 @@ impl Transaction {
                 return Ok(self.conflicted(vec![conflict]));
             }
             checked = Some(staged);
-            if let Some(committed) = self.attempt(&head, &rewrites, attempt).await? {
+            if let Some(committed) = Box::pin(self.attempt(&head, &rewrites, attempt)).await? {
                 return Ok(CommitOutcome::Committed(committed));
             }
             self.pause(attempt).await;
-            match self.rebase(&head, &mut between, attempt).await? {
+            match Box::pin(self.rebase(&head, &mut between, attempt)).await? {
                 Rebased::Head(newer) => head = *newer,
                 Rebased::Replayed(committed) => return Ok(CommitOutcome::Committed(committed)),
                 Rebased::Conflicts(conflicts) => return Ok(self.conflicted(conflicts)),

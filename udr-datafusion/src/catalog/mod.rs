@@ -4,6 +4,7 @@
 //! instead. DataFusion's synchronous methods are answered from the names that the session has
 //! seen; whatever waits for the store happens in [`schema::UdrSchema`]'s `table`. Called by DataFusion.
 
+mod broken_view;
 pub(crate) mod list;
 pub(crate) mod missing;
 mod provider;

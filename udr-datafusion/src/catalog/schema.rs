@@ -1,14 +1,17 @@
 //! One namespace as a schema.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::error::Result;
 use datafusion::logical_expr::TableType;
+use udr_core::ErrorKind;
 use udr_core::name::{NamespaceName, RefName, RelationPath};
 use udr_core::snapshot::{Relation, RelationKind};
 
+use super::broken_view::BrokenView;
 use super::provider::refuse_ddl;
 use super::refused::Refused;
 use super::relation_name::{Part, RelationRef};
@@ -25,6 +28,8 @@ pub(crate) struct UdrSchema {
     catalog: String,
     namespace: NamespaceName,
     scope: Scope,
+    /// Whether the names were listed here: then one that cannot be read is still one of them.
+    listed: AtomicBool,
 }
 
 impl UdrSchema {
@@ -39,6 +44,7 @@ impl UdrSchema {
             catalog,
             namespace,
             scope,
+            listed: AtomicBool::new(false),
         }
     }
 
@@ -64,7 +70,7 @@ impl UdrSchema {
             Err(error) => return Err(error),
         };
         if scope.source.is_tip()
-            && let Err(error) = self.session.see(&pinned.snapshot).await
+            && let Err(error) = self.session.see(&pinned).await
         {
             tracing::debug!(%error, "the names of the state could not be read");
         }
@@ -103,6 +109,7 @@ impl UdrSchema {
 #[async_trait]
 impl SchemaProvider for UdrSchema {
     fn table_names(&self) -> Vec<String> {
+        self.listed.store(true, Ordering::Relaxed);
         if self.scope.source.is_tip() {
             self.session.relations(self.namespace.as_str())
         } else {
@@ -111,7 +118,19 @@ impl SchemaProvider for UdrSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.find(name).await.map_err(to_datafusion)
+        match self.find(name).await {
+            // `information_schema` lists the names and looks each one up. A view that cannot be
+            // read must not hide all the others, and what has been dropped meanwhile is not there.
+            Err(error) if self.listed.load(Ordering::Relaxed) => {
+                let kind = self.session.known_kind(self.namespace.as_str(), name);
+                match (kind, error.kind()) {
+                    (Some(RelationKind::View), _) => Ok(Some(Arc::new(BrokenView::new(error)))),
+                    (_, ErrorKind::NotFound) => Ok(None),
+                    _ => Err(to_datafusion(error)),
+                }
+            }
+            found => found.map_err(to_datafusion),
+        }
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {

@@ -145,7 +145,7 @@ pub(crate) async fn views_unchanged(
             return Err(
                 Error::conflict("a view changed while the statement was being planned")
                     .with("view", &step.path)
-                    .with_hint("run the statement again"),
+                    .with_hint("run the statement again, or prepare it again"),
             );
         }
     }

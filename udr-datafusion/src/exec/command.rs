@@ -55,7 +55,8 @@ pub struct CommandTable {
 }
 
 impl CommandTable {
-    /// A table of `schema` that runs `run` each time a plan that scans it is executed.
+    /// A table of `schema` that runs `run` each time a plan that scans it is executed; a plan may
+    /// scan it once.
     pub fn new(
         schema: SchemaRef,
         run: impl Fn() -> BoxFuture<'static, Result<RecordBatch>> + Send + Sync + 'static,
@@ -68,10 +69,16 @@ impl CommandTable {
 
     /// Whether a plan node is a scan of a command.
     pub(crate) fn is_scanned_by(node: &LogicalPlan) -> bool {
+        Self::scanned_by(node).is_some()
+    }
+
+    /// The command that a plan node is a scan of.
+    pub(crate) fn scanned_by(node: &LogicalPlan) -> Option<Arc<dyn TableProvider>> {
         let LogicalPlan::TableScan(scan) = node else {
-            return false;
+            return None;
         };
-        source_as_provider(&scan.source).is_ok_and(|provider| provider.is::<Self>())
+        let provider = source_as_provider(&scan.source).ok()?;
+        provider.is::<Self>().then_some(provider)
     }
 }
 

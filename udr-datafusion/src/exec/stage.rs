@@ -210,8 +210,16 @@ impl Stage {
             "INSERT INTO"
         };
         let message = format!("{verb} {path}");
+        let table = self.table.id();
         self.session
             .write_to(target, message, async move |transaction| {
+                if transaction.snapshot().table(&path).await?.id() != table {
+                    return Err(Error::conflict(
+                        "another table has taken the name while rows were written",
+                    )
+                    .with("table", path)
+                    .with_hint("run the statement again"));
+                }
                 if overwrite {
                     transaction.overwrite(&path, files).await
                 } else {

@@ -9,7 +9,7 @@ use arrow::datatypes::Schema;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::TableProvider;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{
@@ -129,6 +129,7 @@ impl AnalyzerRule for UdrAnalyzerRule {
         if let Some(error) = Refused::hidden(&plan, config) {
             return Err(to_datafusion(error));
         }
+        refuse_twice(&plan)?;
         let pin = Arc::new(StatementPin::default());
         plan.transform_down_with_subqueries(|node| self.rewrite(node, &pin, config))
             .map(|transformed| transformed.data)
@@ -137,6 +138,27 @@ impl AnalyzerRule for UdrAnalyzerRule {
     fn name(&self) -> &'static str {
         "udr_statement"
     }
+}
+
+/// Refuses a plan that reads what a command returns in two places, such as a common table
+/// expression that is used twice: the command would run twice.
+fn refuse_twice(plan: &LogicalPlan) -> DataFusionResult<()> {
+    let mut commands = Vec::new();
+    let mut twice = false;
+    plan.apply_with_subqueries(|node| {
+        if let Some(command) = CommandTable::scanned_by(node) {
+            twice |= commands.iter().any(|known| Arc::ptr_eq(known, &command));
+            commands.push(command);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if !twice {
+        return Ok(());
+    }
+    Err(to_datafusion(
+        Error::invalid("what a command returns is read twice, and it would run twice")
+            .with_hint("call it in a statement of its own"),
+    ))
 }
 
 /// The source, pinned, if it is one of ours.

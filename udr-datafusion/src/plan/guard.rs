@@ -1,15 +1,14 @@
-//! A condition that every row of a plan must meet, or the statement fails.
+//! A condition that every row must meet, or the statement fails.
 
 use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, BooleanArray};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::common::ScalarValue;
-use datafusion::error::Result;
+use datafusion::common::Column;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use udr_core::Error;
 
@@ -26,33 +25,26 @@ pub(crate) struct Refusal {
     pub(crate) hint: &'static str,
 }
 
-/// The plan, whose rows all meet `condition`; a row that does not fails the statement and is shown
+/// The value, where `condition` is true; a row for which it is not fails the statement and is shown
 /// with these `columns`.
 ///
-/// # Errors
-///
-/// DataFusion's, if the condition does not fit the plan.
-pub(crate) fn guarded(
-    plan: LogicalPlan,
-    condition: Expr,
-    columns: &[String],
-    refusal: Refusal,
-) -> Result<LogicalPlan> {
+/// The optimizer moves a filter down to others, and then rows that they drop are looked at as well;
+/// a value is computed where it stands.
+pub(crate) fn guarded(condition: Expr, value: Expr, columns: &[String], refusal: Refusal) -> Expr {
     let guard = Guard {
         refusal,
         columns: columns.to_vec(),
-        // It is asked about every row, once: neither folded nor moved.
+        // It is asked about every row, and not folded.
         signature: Signature::variadic_any(Volatility::Volatile),
     };
     let shown = columns
         .iter()
-        .map(|name| Expr::Column(datafusion::common::Column::from_name(name)));
-    let args = std::iter::once(condition).chain(shown).collect();
-    let guard = ScalarUDF::new_from_impl(guard).call(args);
-    LogicalPlanBuilder::from(plan).filter(guard)?.build()
+        .map(|name| Expr::Column(Column::from_name(name)));
+    let args = [condition, value].into_iter().chain(shown).collect();
+    ScalarUDF::new_from_impl(guard).call(args)
 }
 
-/// Gives true for every row whose first argument is true, and an error for any other.
+/// Gives its second argument for every row whose first is true, and an error for any other.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Guard {
     refusal: Refusal,
@@ -69,23 +61,28 @@ impl ScalarUDFImpl for Guard {
         &self.signature
     }
 
-    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Boolean)
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        arg_types.get(1).cloned().ok_or_else(broken)
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        let broken = || to_datafusion(Error::internal("a condition on rows is no condition"));
-        let (condition, shown) = arrays.split_first().ok_or_else(broken)?;
+        let [condition, _, shown @ ..] = arrays.as_slice() else {
+            return Err(broken());
+        };
         let met: &BooleanArray = condition.as_boolean_opt().ok_or_else(broken)?;
         // A constant condition about no rows comes as one value.
         let count = met.len().min(args.number_rows);
         let failed = (0..count).find(|row| met.is_null(*row) || !met.value(*row));
         match failed {
-            None => Ok(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))),
+            None => args.args.get(1).cloned().ok_or_else(broken),
             Some(row) => Err(to_datafusion(self.error(shown, row))),
         }
     }
+}
+
+fn broken() -> DataFusionError {
+    to_datafusion(Error::internal("a condition on rows is no condition"))
 }
 
 impl Guard {

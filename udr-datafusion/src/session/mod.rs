@@ -19,14 +19,13 @@ use datafusion::config::ConfigOptions;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use parking_lot::{Mutex, RwLock};
-use udr_core::Repository;
 use udr_core::data::{FooterCache, WriteOptions};
 use udr_core::format::DataFile;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
 use udr_core::snapshot::Snapshot;
 use udr_core::store::Verify;
-use udr_core::{Error, Result};
+use udr_core::{Error, Moment, Repository, Result};
 
 use crate::constraint::{RuleBasis, Validator};
 
@@ -84,6 +83,8 @@ struct State {
     transaction: Slot,
     /// Counts the changes that were made in transactions.
     changes: u64,
+    /// How many there were when changes were last undone.
+    undone: u64,
 }
 
 impl UdrSession {
@@ -106,6 +107,7 @@ impl UdrSession {
                 verify: None,
                 transaction: Slot::Idle,
                 changes: 0,
+                undone: 0,
             }),
             names: Mutex::new(Names::default()),
         }
@@ -147,7 +149,8 @@ impl UdrSession {
             state.branch = branch;
             state.as_of = None;
         }
-        self.refresh_names().await
+        self.names_changed().await;
+        Ok(())
     }
 
     /// The revision that every statement reads, if the session is pinned to one.
@@ -180,7 +183,8 @@ impl UdrSession {
             refuse_open(&state, "the session cannot be pinned inside a transaction")?;
             state.as_of = pin;
         }
-        self.refresh_names().await
+        self.names_changed().await;
+        Ok(())
     }
 
     /// Says who the following commits are by, that of an open transaction included; `None` is whom
@@ -232,10 +236,15 @@ impl UdrSession {
 
     /// The state that `source` names at this moment, and the transaction it belongs to.
     pub(crate) async fn pinned(&self, source: &Source) -> Result<Pinned> {
+        self.pinned_in(&self.repository.moment(), source).await
+    }
+
+    /// As [`UdrSession::pinned`], with the heads of branches as a statement has found them.
+    pub(crate) async fn pinned_in(&self, moment: &Moment, source: &Source) -> Result<Pinned> {
         let fixed = match source {
             Source::Tip => None,
-            Source::At(revision) => Some(self.snapshot_at(revision).await?),
-            Source::On(branch, revision) => Some(self.repository.resolve(branch, revision).await?),
+            Source::At(revision) => Some(moment.resolve(&self.branch(), revision).await?),
+            Source::On(branch, revision) => Some(moment.resolve(branch, revision).await?),
         };
         if let Some(snapshot) = fixed {
             return Ok(Pinned::published(snapshot));
@@ -250,7 +259,7 @@ impl UdrSession {
             }
             state.branch.clone()
         };
-        let snapshot = self.repository.head(&branch).await?;
+        let snapshot = moment.head(&branch).await?;
         Ok(Pinned::published(snapshot))
     }
 

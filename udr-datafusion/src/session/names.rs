@@ -6,22 +6,29 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use udr_core::Result;
-use udr_core::id::Digest;
+use udr_core::id::{Digest, TransactionId};
 use udr_core::name::NamespaceName;
 use udr_core::snapshot::{RelationKind, Snapshot};
 
-use super::{Source, UdrSession};
+use super::{Pinned, Source, UdrSession};
 
 /// The names of one state.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// The commit they are of; `None` if they may be stale.
-    commit: Option<Digest>,
+    /// The state they are of; `None` if they may be stale.
+    of: Option<Of>,
     /// Counts changes that the commit does not show.
     generation: u64,
     relations: BTreeMap<String, BTreeMap<String, RelationKind>>,
 }
+
+/// Tells states apart: a commit, and how many changes the open transaction on it has seen.
+type Of = (Digest, Option<(TransactionId, u64)>);
+
+/// How many namespaces are listed at once.
+const CONCURRENCY: usize = 16;
 
 impl UdrSession {
     /// Looks up the names of what the next statement reads.
@@ -30,8 +37,8 @@ impl UdrSession {
     ///
     /// Those of [`UdrSession::snapshot`].
     pub async fn refresh_names(&self) -> Result<()> {
-        let snapshot = self.pinned(&Source::Tip).await?.snapshot;
-        self.see(&snapshot).await
+        let pinned = self.pinned(&Source::Tip).await?;
+        self.see(&pinned).await
     }
 
     /// Starts to look up the names of what the next statement reads, if there is a runtime for it.
@@ -73,31 +80,38 @@ impl UdrSession {
     }
 
     /// Takes over the names of a state, unless they are those it has.
-    pub(crate) async fn see(&self, snapshot: &Snapshot) -> Result<()> {
-        let commit = (!snapshot.is_staged()).then(|| snapshot.commit_id());
+    pub(crate) async fn see(&self, pinned: &Pinned) -> Result<()> {
+        let snapshot = &pinned.snapshot;
+        let transaction = pinned.transaction.map(|id| (id, pinned.changes));
+        let of = (snapshot.commit_id(), transaction);
         let generation = {
             let names = self.names.lock();
-            if commit.is_some() && names.commit == commit {
+            if names.of == Some(of) {
                 return Ok(());
             }
             names.generation
         };
-        let mut relations = BTreeMap::new();
-        for namespace in snapshot.namespaces().await? {
-            let found = relations_of(snapshot, &namespace).await?;
-            relations.insert(namespace.as_str().to_owned(), found);
-        }
+        let looks = snapshot
+            .namespaces()
+            .await?
+            .into_iter()
+            .map(|namespace| relations_of(snapshot, namespace))
+            .collect::<Vec<_>>();
+        let relations = futures::stream::iter(looks)
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await?;
         let mut names = self.names.lock();
         // A change since then made these stale; the next look takes its names.
         if names.generation == generation {
-            names.commit = commit;
+            names.of = Some(of);
             names.relations = relations;
         }
         Ok(())
     }
 
     /// Looks up the names again after a change. They only help: what was done is done.
-    pub(super) async fn names_changed(&self) {
+    pub(crate) async fn names_changed(&self) {
         self.forget_names();
         if let Err(error) = self.refresh_names().await {
             tracing::debug!(%error, "the names of the state could not be read");
@@ -107,18 +121,19 @@ impl UdrSession {
     /// Notes that the names may have changed.
     pub(super) fn forget_names(&self) {
         let mut names = self.names.lock();
-        names.commit = None;
+        names.of = None;
         names.generation += 1;
     }
 }
 
 async fn relations_of(
     snapshot: &Snapshot,
-    namespace: &NamespaceName,
-) -> Result<BTreeMap<String, RelationKind>> {
-    let relations = snapshot.relations(namespace).await?;
-    Ok(relations
+    namespace: NamespaceName,
+) -> Result<(String, BTreeMap<String, RelationKind>)> {
+    let relations = snapshot.relations(&namespace).await?;
+    let relations = relations
         .into_iter()
         .map(|(name, kind)| (name.as_str().to_owned(), kind))
-        .collect())
+        .collect();
+    Ok((namespace.as_str().to_owned(), relations))
 }

@@ -2,17 +2,18 @@
 //!
 //! DataFusion resolves each name by itself and scans later, so two tables of one statement could
 //! see two commits. All scans of one plan share a [`StatementPin`]: the first that is asked finds
-//! the state, and the others read the same one.
+//! the state, and the others read the same one. States that are named in other ways, such as
+//! `main~1` or `HEAD`, are found from the same heads of branches.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use udr_core::format::DataFile;
 use udr_core::id::TransactionId;
 use udr_core::snapshot::Snapshot;
-use udr_core::{Error, Result};
+use udr_core::{Error, Moment, Result};
 
 use super::{Source, UdrSession};
 
@@ -27,7 +28,7 @@ pub(crate) struct Pinned {
 
 impl Pinned {
     /// A state that has nothing to do with an open transaction.
-    pub(super) fn published(snapshot: Snapshot) -> Self {
+    pub(crate) fn published(snapshot: Snapshot) -> Self {
         Self {
             snapshot,
             transaction: None,
@@ -42,24 +43,15 @@ pub(crate) struct StatementPin {
     states: Mutex<BTreeMap<Option<String>, Arc<OnceCell<Pinned>>>>,
     /// The data files whose rows the statement changes, in the order in which they were found.
     scanned: Mutex<Vec<Arc<DataFile>>>,
+    moment: OnceLock<Moment>,
 }
 
 impl StatementPin {
     /// The state of `source` for this statement.
     pub(crate) async fn state(&self, session: &UdrSession, source: &Source) -> Result<Pinned> {
-        let key = match source {
-            // The session's branch by name is the session's own state, unless that is something
-            // else than the head; otherwise one statement could see two heads of one branch.
-            Source::At(revision)
-                if session.reads_head() && revision.to_string() == session.branch().as_str() =>
-            {
-                None
-            }
-            source => source.key(),
-        };
-        let cell = Arc::clone(self.states.lock().entry(key.clone()).or_default());
-        let source = if key.is_none() { &Source::Tip } else { source };
-        cell.get_or_try_init(|| session.pinned(source))
+        let cell = Arc::clone(self.states.lock().entry(source.key()).or_default());
+        let moment = self.moment(session);
+        cell.get_or_try_init(|| session.pinned_in(moment, source))
             .await
             .cloned()
     }
@@ -92,6 +84,11 @@ impl StatementPin {
         file.cloned().ok_or_else(|| {
             Error::internal("a row is in a file that was not scanned").with("number", number)
         })
+    }
+
+    /// The branches and tags as the statement finds them.
+    pub(crate) fn moment(&self, session: &UdrSession) -> &Moment {
+        self.moment.get_or_init(|| session.repository().moment())
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use udr_core::id::{Epoch, TransactionId};
 use udr_core::refs::Revision;
 use udr_core::txn::{CommitOutcome, Committed, Transaction, Validate};
-use udr_core::{Error, Result};
+use udr_core::{Error, ErrorKind, Result};
 
 use super::slot::{Open, Slot, busy, no_transaction, read_only};
 use super::{Pinned, State, UdrSession};
@@ -34,12 +34,14 @@ pub(crate) enum Rows {
 
 /// Where a statement that was planned on a state writes to.
 pub(crate) enum WriteTarget {
-    /// The session's open transaction, if it is the one that was planned in; and if it has not
-    /// changed since, where that matters.
+    /// The session's open transaction, if it is the one that was planned in; and if what the
+    /// statement has seen is still there.
     Open {
         id: TransactionId,
         epoch: Epoch,
-        changes: Option<u64>,
+        /// How many changes the statement has seen.
+        changes: u64,
+        rows: Rows,
     },
     /// A transaction of its own, which commits when the statement is done.
     Own(Box<Transaction>),
@@ -100,21 +102,24 @@ impl UdrSession {
     ///
     /// `Invalid` if none is open. `Conflict` if somebody else published something that cannot be
     /// reconciled with it; the transaction is given up then, and the message has the conflicts.
-    /// `Indeterminate` if it is unknown whether it was published.
+    /// `Unavailable` if the store failed and nothing was published: the transaction stays open.
+    /// `Indeterminate` if it is unknown whether it was published; the transaction is over.
     ///
     /// # Cancel safety
     ///
     /// Dropped halfway, the transaction is over and may or may not have been published.
     pub async fn commit(&self, message: Option<String>) -> Result<Option<Committed>> {
-        let open = {
+        let (mut ending, open) = {
             let mut state = self.state.lock();
-            match std::mem::replace(&mut state.transaction, Slot::Idle) {
-                Slot::Idle => return Err(no_transaction()),
-                Slot::Busy(status) => {
-                    state.transaction = Slot::Busy(status);
+            let Some(status) = state.transaction.status() else {
+                return Err(no_transaction());
+            };
+            match std::mem::replace(&mut state.transaction, Slot::Busy(status)) {
+                Slot::Open(open) => (Ending::of(self), open),
+                other => {
+                    state.transaction = other;
                     return Err(busy());
                 }
-                Slot::Open(open) => open,
             }
         };
         let Open::Writing(mut transaction) = open else {
@@ -124,7 +129,19 @@ impl UdrSession {
             transaction.set_message(message);
         }
         self.sign(&mut transaction);
-        let committed = published(transaction.commit().await?);
+        let outcome = transaction.clone().commit().await;
+        if let Err(error) = &outcome
+            && error.kind() == ErrorKind::Unavailable
+        {
+            ending.open_again = Some(transaction);
+        }
+        drop(ending);
+        let committed = published(outcome.map_err(|error| match error.kind() {
+            ErrorKind::Unavailable => error.with_hint(
+                "nothing was published and the transaction is open: COMMIT again, or ROLLBACK",
+            ),
+            _ => error,
+        })?);
         self.names_changed().await;
         committed
     }
@@ -166,6 +183,7 @@ impl UdrSession {
             let mut state = self.state.lock();
             state.transaction.writing()?.rollback_to(name)?;
             state.changes += 1;
+            state.undone = state.changes;
         }
         self.forget_names();
         Ok(())
@@ -228,7 +246,8 @@ impl UdrSession {
             return Ok(WriteTarget::Open {
                 id,
                 epoch: transaction.epoch(),
-                changes: (rows == Rows::Replace).then_some(pinned.changes),
+                changes: pinned.changes,
+                rows,
             });
         }
         let branch = pinned
@@ -255,7 +274,9 @@ impl UdrSession {
         change: impl AsyncFnOnce(&mut Transaction) -> Result<T>,
     ) -> Result<T> {
         let (planned, own) = match target {
-            WriteTarget::Open { id, changes, .. } => (Planned::In { id, changes }, None),
+            WriteTarget::Open {
+                id, changes, rows, ..
+            } => (Planned::In { id, changes, rows }, None),
             WriteTarget::Own(transaction) => (Planned::Outside, Some(transaction)),
         };
         let taken = self.take(planned)?;
@@ -276,12 +297,6 @@ impl UdrSession {
         };
         self.forget_names();
         Ok(done)
-    }
-
-    /// Whether the session reads the head of its branch: no transaction, no pin.
-    pub(super) fn reads_head(&self) -> bool {
-        let state = self.state.lock();
-        state.transaction.is_idle() && state.as_of.is_none()
     }
 
     fn refuse_pinned(&self) -> Result<()> {
@@ -315,7 +330,13 @@ impl UdrSession {
             Planned::In { id: expected, .. } if id != Some(expected) => {
                 return Err(other_transaction());
             }
-            Planned::In { changes, .. } if changes.is_none_or(|seen| seen == state.changes) => {}
+            // Rows that are only added may come after others, but not from some that were undone.
+            Planned::In {
+                changes,
+                rows: Rows::Add,
+                ..
+            } if changes >= state.undone => {}
+            Planned::In { changes, .. } if changes == state.changes => {}
             Planned::In { .. } => {
                 return Err(Error::conflict(
                     "another statement of this session changed the transaction meanwhile",
@@ -347,6 +368,31 @@ impl UdrSession {
     }
 }
 
+/// A transaction that is being committed: when this is dropped there is none any more, unless it is
+/// to be open again.
+struct Ending<'a> {
+    session: &'a UdrSession,
+    open_again: Option<Box<Transaction>>,
+}
+
+impl<'a> Ending<'a> {
+    fn of(session: &'a UdrSession) -> Self {
+        Self {
+            session,
+            open_again: None,
+        }
+    }
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.session.state.lock().transaction = match self.open_again.take() {
+            Some(transaction) => Slot::Open(Open::Writing(transaction)),
+            None => Slot::Idle,
+        };
+    }
+}
+
 /// When a statement that changes something was planned.
 #[derive(Clone, Copy)]
 enum Planned {
@@ -354,10 +400,11 @@ enum Planned {
     Now,
     /// Outside of a transaction.
     Outside,
-    /// In this transaction; after so many changes, where that matters.
+    /// In this transaction, after so many changes.
     In {
         id: TransactionId,
-        changes: Option<u64>,
+        changes: u64,
+        rows: Rows,
     },
 }
 

@@ -12,13 +12,21 @@ pub(crate) enum Statement {
     Sql(Box<SqlStatement>),
 }
 
+/// A state as a statement names it, and what it says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StateName {
+    /// `BRANCH` or `TAG`, if that was said.
+    pub(crate) kind: Option<RefKind>,
+    pub(crate) revision: String,
+}
+
 /// A statement that only UDR has. Revisions and names are as written, without quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     /// `BEGIN …`, `START TRANSACTION …`
     Begin {
         access: Access,
-        as_of: Option<String>,
+        as_of: Option<StateName>,
     },
     /// `COMMIT [MESSAGE '…']`, `END …`
     Commit { message: Option<String> },
@@ -34,7 +42,7 @@ pub(crate) enum Command {
     CreateRef {
         kind: RefKind,
         name: String,
-        from: Option<String>,
+        from: Option<StateName>,
         existing: Existing,
     },
     /// `DROP BRANCH|TAG [IF EXISTS] name`
@@ -68,7 +76,7 @@ pub(crate) enum Command {
     /// `SHOW TABLES [FROM namespace] [AS OF revision]`
     ShowTables {
         namespace: Option<String>,
-        as_of: Option<String>,
+        as_of: Option<StateName>,
     },
     /// `DESCRIBE HISTORY table [LIMIT n]`
     DescribeHistory {

@@ -182,9 +182,15 @@ fn clause(tokens: &[&TokenWithSpan], at: usize) -> Option<Clause> {
             known: false,
         });
     }
-    let literal = |place: usize| tokens.get(place).is_some_and(|t| starts_literal(&t.token));
+    // `AS of VERSION AS OF 1` names the table `of`, if anything.
+    let starts = |place: usize| {
+        tokens.get(place).is_some_and(|t| {
+            starts_literal(&t.token)
+                || (matches!(t.token, Token::Word(_)) && !is_word(&t.token, "AS"))
+        })
+    };
     match noun(operand) {
-        Some(noun) if literal(operand + 1) => Some(Clause {
+        Some(noun) if starts(operand + 1) => Some(Clause {
             noun,
             operand: operand + 1,
             known: false,

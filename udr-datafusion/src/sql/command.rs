@@ -4,7 +4,7 @@ use datafusion::common::Result;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use udr_core::Error;
 
-use super::ast::{Access, Command, Effect, Existing, Missing, RefKind};
+use super::ast::{Access, Command, Effect, Existing, Missing, RefKind, StateName};
 use super::cursor::Cursor;
 use super::{external, instant};
 
@@ -122,17 +122,22 @@ fn no_chain(cursor: &mut Cursor<'_>) -> Result<()> {
 }
 
 /// A revision after `FROM` or `AS OF`, with the noun that some write before it.
-fn revision(cursor: &mut Cursor<'_>) -> Result<String> {
+fn revision(cursor: &mut Cursor<'_>) -> Result<StateName> {
+    let mut kind = None;
     if !cursor.ends_after(1) {
         if cursor.take(&["TIMESTAMP"]) {
             let text = cursor.string("a time in single quotes")?;
-            return instant::parse(&text)
-                .and_then(instant::render)
-                .map_err(external);
+            let time = instant::parse(&text).and_then(instant::render);
+            let revision = time.map_err(external)?;
+            return Ok(StateName { kind, revision });
         }
-        cursor.take_any(&["VERSION", "BRANCH", "TAG"]);
+        if !cursor.take(&["VERSION"]) {
+            kind = ref_kind(cursor, 0);
+            cursor.skip(usize::from(kind.is_some()));
+        }
     }
-    cursor.reference("a revision")
+    let revision = cursor.reference("a revision")?;
+    Ok(StateName { kind, revision })
 }
 
 fn ref_kind(cursor: &Cursor<'_>, ahead: usize) -> Option<RefKind> {

@@ -20,6 +20,10 @@ pub(crate) fn render(micros: i64) -> Result<String> {
 ///
 /// `Invalid` if it is neither.
 pub(crate) fn parse(text: &str) -> Result<i64> {
+    // As a revision reads it; then whatever else the engine takes for a time.
+    if let Some(micros) = udr_core::refs::parse_time(text.trim()) {
+        return Ok(micros);
+    }
     string_to_datetime(&Utc, text)
         .map(|time| time.timestamp_micros())
         .map_err(|e| {
@@ -67,6 +71,9 @@ mod tests {
             "2026-01-31 12:00:00",
             "2026-01-31T14:00:00+02:00",
             "2026-01-31 12:00:00.000",
+            "2026-01-31 12:00",
+            "2026-01-31 14:00:00 +02:00",
+            "2026-01-31T14:00:00+0200",
         ] {
             assert_eq!(
                 render(parse(text).unwrap()).unwrap(),

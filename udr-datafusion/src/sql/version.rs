@@ -111,7 +111,10 @@ impl VisitorMut for Lift<'_> {
     }
 
     fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<Self::Break> {
-        self.stored |= matches!(statement, Statement::CreateView(_));
+        self.stored |= matches!(
+            statement,
+            Statement::CreateView(_) | Statement::Prepare { .. }
+        );
         flow(check_targets(statement))
     }
 
@@ -311,7 +314,7 @@ impl Lift<'_> {
             return Ok(());
         }
         Err(external(
-            Error::unsupported("a view's version clause must be a literal")
+            Error::unsupported("a time in a view or a prepared statement must be a literal")
                 .with("expression", expr.to_string()),
         ))
     }

@@ -26,12 +26,12 @@ use udr_core::snapshot::Relation;
 use udr_core::txn::{Alteration, Transaction};
 use udr_core::{Error, Result as CoreResult};
 
-use super::{change, refused, result, target};
+use super::{refused, result, target};
 use crate::constraint::{Definition, TableDefinitions, check_generated};
 use crate::error::to_datafusion;
 use crate::exec::{FileSpec, write_files};
 use crate::functions::has_effects;
-use crate::session::UdrSession;
+use crate::session::{Pinned, Rows, Source, UdrSession};
 use crate::sql::constant;
 
 /// A name that nothing can have, since planning looks the new table's name up.
@@ -51,6 +51,9 @@ pub(super) async fn run(
             "a table is replaced or kept: OR REPLACE and IF NOT EXISTS exclude each other",
         )));
     }
+    // What the query reads is planned from here on: a change that others make to a table that is
+    // replaced is seen by the query, or is a conflict.
+    let base = session.pinned(&Source::Tip).await.map_err(to_datafusion)?;
     let planned = plan(state, statement).await?;
     let schema = schema(state, statement, &planned, &definitions)?;
     let rows = match &statement.query {
@@ -78,10 +81,7 @@ pub(super) async fn run(
         true => format!("{verb} {path} AS SELECT"),
         false => format!("{verb} {path}"),
     };
-    let made = change(session, message, async move |transaction| {
-        new.make(transaction).await
-    });
-    let written = made.await?;
+    let written = new.write(&base, message).await.map_err(to_datafusion)?;
     let batch = match (queried, written) {
         (true, written) => result::counted(written.unwrap_or(0)),
         (false, Some(_)) => result::done(format!("table {path} created")),
@@ -226,6 +226,16 @@ struct NewTable {
 }
 
 impl NewTable {
+    /// Creates and fills it in the open transaction, or in one that starts at `base`.
+    async fn write(self, base: &Pinned, message: String) -> CoreResult<Option<u64>> {
+        let session = Arc::clone(&self.session);
+        let target = session.write_target(base, Rows::Replace).await?;
+        let make = async move |transaction: &mut Transaction| self.make(transaction).await;
+        let written = Box::pin(session.write_to(target, message, make)).await?;
+        session.names_changed().await;
+        Ok(written)
+    }
+
     /// Creates the table and fills it; `None` if there is one and it is kept.
     async fn make(self, transaction: &mut Transaction) -> CoreResult<Option<u64>> {
         match transaction.snapshot().relation(&self.path).await? {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionState;
 use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::{
@@ -13,11 +13,11 @@ use datafusion::sql::sqlparser::ast::{
 use udr_core::name::{NamespaceName, RelationPath};
 use udr_core::snapshot::RelationKind;
 use udr_core::txn::Transaction;
-use udr_core::{Error, Result as CoreResult};
+use udr_core::{Error, ErrorKind, Result as CoreResult};
 
 use super::target::{self, Place};
 use super::{alter_table, change, create_table, result, view};
-use crate::error::to_datafusion;
+use crate::error::{to_datafusion, udr_error};
 use crate::session::UdrSession;
 
 /// A statement that changes what tables, views and schemas there are.
@@ -91,7 +91,38 @@ impl Ddl {
     }
 
     /// Does what it says, in the open transaction or in one commit.
+    ///
+    /// With an IF it is no conflict that somebody else did the same meanwhile: what is there then
+    /// decides.
     pub(super) async fn run(
+        &self,
+        state: &SessionState,
+        session: &Arc<UdrSession>,
+    ) -> Result<RecordBatch> {
+        let first = Box::pin(self.run_once(state, session)).await;
+        match &first {
+            Err(error) if self.is_conditional() && is_conflict(error) => {
+                Box::pin(self.run_once(state, session)).await
+            }
+            _ => first,
+        }
+    }
+
+    /// Whether what it finds decides what it does.
+    fn is_conditional(&self) -> bool {
+        match self {
+            Self::CreateTable(table) => table.if_not_exists,
+            Self::CreateView(view) => view.if_not_exists,
+            Self::Other(statement) => match statement.as_ref() {
+                Statement::CreateSchema { if_not_exists, .. } => *if_not_exists,
+                Statement::Drop { if_exists, .. } => *if_exists,
+                Statement::AlterTable(alter) => alter.if_exists,
+                _ => false,
+            },
+        }
+    }
+
+    async fn run_once(
         &self,
         state: &SessionState,
         session: &Arc<UdrSession>,
@@ -108,6 +139,10 @@ impl Ddl {
     }
 }
 
+fn is_conflict(error: &DataFusionError) -> bool {
+    udr_error(error).is_some_and(|error| error.kind() == ErrorKind::Conflict)
+}
+
 fn together(names: &[ObjectName], place: impl Fn(&ObjectName) -> Result<Place>) -> Result<Place> {
     let mut found = None;
     for name in names {
@@ -122,11 +157,11 @@ fn together(names: &[ObjectName], place: impl Fn(&ObjectName) -> Result<Place>) 
     found.ok_or_else(not_ddl)
 }
 
-fn not_ddl() -> datafusion::error::DataFusionError {
+fn not_ddl() -> DataFusionError {
     to_datafusion(Error::internal("the statement is no DDL"))
 }
 
-fn unsupported(what: &str) -> datafusion::error::DataFusionError {
+fn unsupported(what: &str) -> DataFusionError {
     to_datafusion(Error::unsupported(format!(
         "{what} is not supported by this version"
     )))

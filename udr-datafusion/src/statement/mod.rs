@@ -6,6 +6,7 @@
 //! users, and by `functions` for those who have only plain SQL.
 
 mod alter_table;
+mod columns;
 mod create_table;
 mod ddl;
 mod hidden;
@@ -28,15 +29,16 @@ use datafusion::dataframe::DataFrame;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::{SessionContext, SessionState};
 use datafusion::sql::parser::Statement as SqlStatement;
-use udr_core::Error;
 use udr_core::name::RefName;
+use udr_core::refs::Revision;
 use udr_core::txn::Transaction;
+use udr_core::{Error, ErrorKind};
 
 use crate::catalog::missing::in_udr_sql;
 use crate::error::{into_udr, to_datafusion, udr_error};
 use crate::plan::checked;
 use crate::session::UdrSession;
-use crate::sql::ast::{Command, RefKind, Statement};
+use crate::sql::ast::{Command, RefKind, StateName, Statement};
 use crate::sql::parser::{ParseOptions, parse};
 use crate::sql::stack::Depth;
 use crate::sql::version::Claim;
@@ -44,6 +46,7 @@ use crate::sql::{constant, version};
 
 pub(crate) use self::target::path as relation_path;
 
+use self::columns::ShowColumns;
 use self::ddl::Ddl;
 pub(crate) use self::result::command_schema;
 use self::rows::RowStatement;
@@ -114,6 +117,7 @@ enum Prepared {
 enum Own {
     Command(Command),
     Ddl(Ddl),
+    Columns(ShowColumns),
 }
 
 /// What of a context's settings the parser obeys.
@@ -142,6 +146,11 @@ async fn prepare(
     }
     if let Some(rows) = RowStatement::of(state, session, &statement)? {
         return Ok(Prepared::Rows(Box::new(rows)));
+    }
+    if let Some(columns) = ShowColumns::of(&statement)
+        && columns.is_ours(state, session)?
+    {
+        return Ok(Prepared::Own(Own::Columns(columns)));
     }
     if let SqlStatement::CreateExternalTable(table) = &statement
         && target::place(state, session, &table.name)? == Place::Repository
@@ -178,12 +187,21 @@ async fn check_claim(session: &UdrSession, claim: &Claim) -> udr_core::Result<()
             .with("name", &name)
             .with_hint("name the tag's commit by its id, which SHOW TAGS has")),
         (RefKind::Tag, Err(error)) => {
-            if error.kind() != udr_core::ErrorKind::NotFound {
+            if error.kind() != ErrorKind::NotFound {
                 return Err(error);
             }
             refs::tag(session, &name).await.map(|_| ())
         }
     }
+}
+
+/// The revision that a statement names; what it says of branches and tags is so.
+async fn revision(session: &UdrSession, state: &StateName) -> udr_core::Result<Revision> {
+    if let Some(kind) = state.kind {
+        let name = state.revision.clone();
+        check_claim(session, &Claim { kind, name }).await?;
+    }
+    state.revision.parse()
 }
 
 /// DataFusion asks for schemas synchronously, so the session must have seen those that others made.
@@ -220,11 +238,8 @@ impl Own {
             Self::Command(command) => run_command(state, session, command)
                 .await
                 .map_err(to_datafusion),
-            Self::Ddl(ddl) => {
-                let batch = Box::pin(ddl.run(state, session)).await?;
-                session.refresh_names().await.map_err(to_datafusion)?;
-                Ok(batch)
-            }
+            Self::Ddl(ddl) => Box::pin(ddl.run(state, session)).await,
+            Self::Columns(columns) => Box::pin(columns.run(state, session)).await,
         }
     }
 }

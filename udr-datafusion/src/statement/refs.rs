@@ -7,8 +7,9 @@ use udr_core::snapshot::Snapshot;
 use udr_core::{Error, ErrorKind, FastForward, MergeMode, RefHead, Result};
 
 use super::result::{batch, done, maybe_commit, merge_schema, one_count, one_text, ref_schema};
+use super::revision;
 use crate::session::UdrSession;
-use crate::sql::ast::{Command, Effect, Existing, Missing, RefKind};
+use crate::sql::ast::{Command, Effect, Existing, Missing, RefKind, StateName};
 
 pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<RecordBatch> {
     match command {
@@ -17,7 +18,7 @@ pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<Recor
             name,
             from,
             existing,
-        } => create(session, *kind, name, from.as_deref(), *existing).await,
+        } => create(session, *kind, name, from.as_ref(), *existing).await,
         Command::DropRef {
             kind,
             name,
@@ -45,26 +46,29 @@ fn word(kind: RefKind) -> &'static str {
 
 /// The effect is published at once and cannot be rolled back.
 fn refuse_in_transaction(session: &UdrSession) -> Result<()> {
-    match session.status().transaction {
-        Some(transaction) if !transaction.read_only => Err(Error::invalid(
-            "branches and tags are not part of a transaction",
-        )
-        .with_hint("COMMIT or ROLLBACK first")),
-        _ => Ok(()),
-    }
+    let why = match session.status().transaction {
+        None => return Ok(()),
+        Some(transaction) if transaction.read_only => "the transaction is read only",
+        Some(_) => "branches and tags are not part of a transaction",
+    };
+    Err(Error::invalid(why).with_hint("COMMIT or ROLLBACK first"))
 }
 
 async fn create(
     session: &UdrSession,
     kind: RefKind,
     name: &str,
-    from: Option<&str>,
+    from: Option<&StateName>,
     existing: Existing,
 ) -> Result<RecordBatch> {
     let name = RefName::new(name)?;
     refuse_in_transaction(session)?;
     let from = match from {
-        Some(revision) => session.snapshot_at(&revision.parse()?).await?,
+        Some(state) => {
+            session
+                .snapshot_at(&revision(session, state).await?)
+                .await?
+        }
         None => session.snapshot().await?,
     };
     let repository = session.repository();
@@ -188,7 +192,7 @@ async fn merge(
         }
     };
     if session.branch().folded() == target.folded() {
-        session.refresh_names().await?;
+        session.names_changed().await;
     }
     let commits = u64::try_from(commits).unwrap_or(u64::MAX);
     batch(

@@ -54,6 +54,11 @@ schema! {
         count("commits", false)
 }
 schema! {
+    columns_schema:
+        text("table_catalog", false), text("table_schema", false), text("table_name", false),
+        text("column_name", false), text("data_type", false), text("is_nullable", false)
+}
+schema! {
     reflog_schema:
         count("version", false), text("operation", false), text("commit_id", true),
         count("commits", false), time_field("moved_at"), text("created_from", true)

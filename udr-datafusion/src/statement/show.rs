@@ -15,10 +15,10 @@ use super::result::{
     batch, maybe_commit, maybe_text, maybe_version, one_text, reflog_schema, status_schema,
     tables_schema,
 };
-use super::target;
-use crate::catalog::system::{branches_batch, history_batch, log_batch, place, tags_batch, times};
+use super::{revision, target};
+use crate::catalog::system::{branches_batch, history_batch, log_batch, tags_batch, times};
 use crate::session::UdrSession;
-use crate::sql::ast::{Command, RefKind};
+use crate::sql::ast::{Command, RefKind, StateName};
 
 pub(super) async fn run(
     state: &SessionState,
@@ -26,13 +26,15 @@ pub(super) async fn run(
     command: &Command,
 ) -> Result<RecordBatch> {
     match command {
-        Command::ShowRefs(RefKind::Branch) => branches_batch(session).await,
-        Command::ShowRefs(RefKind::Tag) => tags_batch(session).await,
+        Command::ShowRefs(RefKind::Branch) => {
+            branches_batch(session, &session.repository().moment()).await
+        }
+        Command::ShowRefs(RefKind::Tag) => tags_batch(&session.repository().moment()).await,
         Command::ShowLog { branch, limit } => log(session, branch.as_deref(), *limit).await,
         Command::ShowReflog { branch, limit } => reflog(session, branch.as_deref(), *limit).await,
         Command::ShowStatus => status(session).await,
         Command::ShowTables { namespace, as_of } => {
-            tables(session, namespace.as_deref(), as_of.as_deref()).await
+            tables(session, namespace.as_deref(), as_of.as_ref()).await
         }
         Command::DescribeHistory { table, limit } => history(state, session, table, *limit).await,
         _ => Err(Error::internal("not a statement that shows something")),
@@ -45,13 +47,11 @@ async fn log(
     branch: Option<&str>,
     limit: Option<usize>,
 ) -> Result<RecordBatch> {
-    match branch {
-        Some(branch) => log_batch(session, &RefName::new(branch)?, None, limit).await,
-        None => {
-            let (branch, newest) = place(session, &session.snapshot().await?);
-            log_batch(session, &branch, newest, limit).await
-        }
-    }
+    let newest = match branch {
+        Some(branch) => session.repository().head(&RefName::new(branch)?).await?,
+        None => session.snapshot().await?,
+    };
+    log_batch(session, &newest, limit).await
 }
 
 async fn reflog(
@@ -120,10 +120,14 @@ async fn status(session: &UdrSession) -> Result<RecordBatch> {
 async fn tables(
     session: &UdrSession,
     namespace: Option<&str>,
-    as_of: Option<&str>,
+    as_of: Option<&StateName>,
 ) -> Result<RecordBatch> {
     let snapshot = match as_of {
-        Some(revision) => session.snapshot_at(&revision.parse()?).await?,
+        Some(state) => {
+            session
+                .snapshot_at(&revision(session, state).await?)
+                .await?
+        }
         None => session.snapshot().await?,
     };
     let namespaces = match namespace {

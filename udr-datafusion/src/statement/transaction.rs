@@ -5,13 +5,17 @@ use udr_core::store::Verify;
 use udr_core::{Error, Result};
 
 use super::result::{batch, commit_schema, done, maybe_commit, maybe_version, one_text};
+use super::revision;
 use crate::session::{BeginOptions, UdrSession};
 use crate::sql::ast::{Access, Command};
 
 pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<RecordBatch> {
     match command {
         Command::Begin { access, as_of } => {
-            let as_of = as_of.as_deref().map(str::parse).transpose()?;
+            let as_of = match as_of {
+                Some(state) => Some(revision(session, state).await?),
+                None => None,
+            };
             let read_only = matches!(access, Access::ReadOnly);
             session.begin(BeginOptions { read_only, as_of }).await?;
             done("transaction started")

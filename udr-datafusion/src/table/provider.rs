@@ -183,7 +183,7 @@ impl UdrTable {
     fn changed(&self) -> Error {
         Error::conflict("a table changed while the statement was being planned")
             .with("table", &self.path)
-            .with_hint("run the statement again")
+            .with_hint("run the statement again, or prepare it again")
     }
 
     fn refuse_fixed(&self) -> Result<()> {

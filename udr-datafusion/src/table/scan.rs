@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::Session;
 use datafusion::common::config::TableParquetOptions;
+use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -112,6 +113,11 @@ impl Scan<'_> {
         if self.limit.is_some() {
             // The rows that will be read are some of these.
             found = found.to_inexact();
+        }
+        if self.rows == RowColumns::Place {
+            // Files are smaller than their rows in memory, and a join keeps the smaller side whole:
+            // it shall compare the target of a change by rows.
+            found.total_byte_size = Precision::Absent;
         }
         Ok(padded(found, schema))
     }

@@ -188,3 +188,26 @@ async fn a_branch_is_used_by_a_function() {
     assert_eq!(kind, ErrorKind::Unsupported);
     assert!(text.contains("\"t@main~1\""), "{text}");
 }
+
+#[tokio::test]
+async fn a_call_that_is_read_twice_is_refused() {
+    let f = Fixture::with_table().await;
+    let sql = "WITH c AS (SELECT * FROM udr_call('INSERT_HERE'))
+               SELECT * FROM c UNION ALL SELECT * FROM c";
+    let before = f.version().await;
+    let (kind, text) = f
+        .refused(&sql.replace("INSERT_HERE", "CREATE OR REPLACE TABLE u AS SELECT 1 AS id"))
+        .await;
+    assert_eq!(kind, ErrorKind::Invalid, "{text}");
+    assert_eq!(f.version().await, before);
+    // Two calls are two calls, and a prepared one runs each time.
+    f.run(
+        "SELECT * FROM udr_call('CREATE TAG a') UNION ALL SELECT * FROM udr_call('CREATE TAG b')",
+    )
+    .await;
+    f.run("PREPARE q AS SELECT * FROM udr_call('CREATE OR REPLACE TABLE u AS SELECT 1 AS id')")
+        .await;
+    f.run("EXECUTE q").await;
+    f.run("EXECUTE q").await;
+    assert_eq!(f.version().await, before + 2);
+}

@@ -1,6 +1,17 @@
 //! CREATE TABLE, with and without a query.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _};
+use datafusion::prelude::{SessionConfig, SessionContext};
 use udr_core::ErrorKind;
+use udr_datafusion::{InstallOptions, UdrSession, install};
 
 use crate::fixture::Fixture;
 
@@ -226,5 +237,81 @@ async fn a_table_that_could_hold_no_row_is_not_made() {
         assert!(text.contains(why), "{sql}: {text}");
     }
     assert_eq!(f.version().await, 0);
+    f.check().await;
+}
+
+/// Lets another session act between planning and running.
+#[derive(Debug)]
+struct Interrupted {
+    session: Arc<UdrSession>,
+}
+
+#[async_trait]
+impl QueryPlanner for Interrupted {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        state: &dyn Session,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        let planned = DefaultPhysicalPlanner::default()
+            .create_physical_plan(plan, state)
+            .await?;
+        let options = InstallOptions::new(self.session.repository().clone());
+        let other = Fixture::with(options, SessionConfig::new()).await;
+        other.run("INSERT INTO t VALUES (7, 'late')").await;
+        Ok(planned)
+    }
+}
+
+#[tokio::test]
+async fn a_table_is_not_replaced_by_a_query_that_missed_its_newest_rows() {
+    let f = Fixture::with_table().await;
+    f.run("INSERT INTO t VALUES (1, 'a')").await;
+    let state = SessionStateBuilder::new()
+        .with_default_features()
+        .with_query_planner(Arc::new(Interrupted {
+            session: Arc::clone(&f.session),
+        }))
+        .build();
+    let ctx = SessionContext::new_with_state(state);
+    let options = InstallOptions::new(f.session.repository().clone());
+    let session = install(&ctx, options).await.unwrap();
+    let slow = Fixture { ctx, session };
+    let (kind, text) = slow
+        .udr_refused("CREATE OR REPLACE TABLE t AS SELECT * FROM t")
+        .await;
+    assert_eq!(kind, ErrorKind::Conflict, "{text}");
+    assert_eq!(f.values("SELECT id FROM t ORDER BY id").await, ["1", "7"]);
+    f.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_that_make_or_drop_one_thing_with_an_if_none_fails() {
+    let f = Fixture::new().await;
+    let all = async |sql: &str| {
+        let mut running = Vec::new();
+        for _ in 0..8 {
+            let (other, sql) = (f.other().await, sql.to_owned());
+            running.push(tokio::spawn(async move {
+                other.udr(&sql).await;
+            }));
+        }
+        for one in running {
+            one.await.unwrap();
+        }
+    };
+    for sql in [
+        "CREATE SCHEMA IF NOT EXISTS s",
+        "CREATE TABLE IF NOT EXISTS s.jobs (id BIGINT)",
+        "CREATE TABLE IF NOT EXISTS s.made AS SELECT 1 AS id",
+        "CREATE VIEW IF NOT EXISTS s.v AS SELECT 1 AS one",
+        "DROP VIEW IF EXISTS s.v",
+        "DROP TABLE IF EXISTS s.jobs, s.made",
+        "DROP SCHEMA IF EXISTS s CASCADE",
+    ] {
+        let before = f.version().await;
+        all(sql).await;
+        assert_eq!(f.version().await, before + 1, "{sql}");
+    }
     f.check().await;
 }

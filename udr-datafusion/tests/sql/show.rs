@@ -134,3 +134,59 @@ async fn the_status_says_what_the_session_does() {
     );
     assert!(status[0].ends_with("|false|true"), "{status:?}");
 }
+
+#[tokio::test]
+async fn columns_are_shown_of_any_state() {
+    let f = Fixture::with_table().await;
+    f.create_branch("dev").await;
+    f.udr("CREATE VIEW v AS SELECT name FROM t").await;
+    f.udr("CREATE OR REPLACE TABLE t (other DOUBLE)").await;
+    let columns = f.try_udr("SHOW COLUMNS FROM t").await.unwrap();
+    assert_eq!(
+        crate::sql::columns(&columns),
+        [
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
+            "data_type",
+            "is_nullable"
+        ]
+    );
+    assert_eq!(lines(&columns), ["udr|public|t|other|Float64|YES"]);
+    for (name, expected) in [
+        (
+            "\"t@1\"",
+            [
+                "udr|public|t@1|id|Int64|NO",
+                "udr|public|t@1|name|Utf8View|YES",
+            ],
+        ),
+        (
+            "dev.public.t",
+            ["dev|public|t|id|Int64|NO", "dev|public|t|name|Utf8View|YES"],
+        ),
+    ] {
+        assert_eq!(
+            f.udr(&format!("SHOW COLUMNS FROM {name}")).await,
+            expected,
+            "{name}"
+        );
+    }
+    assert_eq!(f.udr("SHOW COLUMNS FROM t$files").await.len(), 7);
+    assert_eq!(
+        f.udr("SHOW COLUMNS FROM \"v@2\"").await,
+        ["udr|public|v@2|name|Utf8View|YES"]
+    );
+    let (kind, text) = f.udr_refused("SHOW FULL COLUMNS FROM \"t@1\"").await;
+    assert_eq!(kind, ErrorKind::Unsupported, "{text}");
+    for name in ["missing", "missing.t", "\"t@99\"", "missing.public.t"] {
+        let (kind, _) = f.udr_refused(&format!("SHOW COLUMNS FROM {name}")).await;
+        assert_eq!(kind, ErrorKind::NotFound, "{name}");
+    }
+    assert_eq!(
+        f.values("SELECT column_name FROM udr_call('SHOW COLUMNS FROM \"t@1\"')")
+            .await,
+        ["id", "name"]
+    );
+}

@@ -135,3 +135,93 @@ async fn a_conflict_without_a_key_is_refused() {
     assert!(text.contains("in the target and in the source"), "{text}");
     assert_eq!(f.version().await, before);
 }
+
+#[tokio::test]
+async fn a_key_of_the_table_tells_a_conflict() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE k (id BIGINT PRIMARY KEY, n INT DEFAULT 3, twice INT GENERATED ALWAYS AS (n * 2) STORED)")
+        .await;
+    f.udr("INSERT INTO k VALUES (1, 1, DEFAULT)").await;
+    assert_eq!(
+        f.udr("INSERT INTO k (id) VALUES (1), (2), (2) ON CONFLICT DO NOTHING")
+            .await,
+        ["1"]
+    );
+    assert_eq!(
+        f.udr("INSERT OR IGNORE INTO k (id) VALUES (2)").await,
+        ["0"]
+    );
+    assert_eq!(
+        f.udr("REPLACE INTO k (id, n) VALUES (1, 10), (3, 30)")
+            .await,
+        ["2"]
+    );
+    assert_eq!(
+        f.udr("SELECT * FROM k ORDER BY id").await,
+        ["1|10|20", "2|3|6", "3|30|60"]
+    );
+    assert_eq!(
+        f.udr("INSERT OR REPLACE INTO k (id) VALUES (3)").await,
+        ["1"]
+    );
+    let named = "INSERT INTO k (id, n) VALUES (3, 7) ON CONFLICT ON CONSTRAINT k_pkey
+                 DO UPDATE SET n = excluded.n + k.n RETURNING *";
+    assert_eq!(
+        f.udr(named).await,
+        ["3|10|20"],
+        "generated columns are those of the new row"
+    );
+    let inserted = f
+        .udr("INSERT INTO k (id, n) VALUES (4, 4) RETURNING twice")
+        .await;
+    assert_eq!(inserted, ["8"]);
+    assert_eq!(
+        f.udr("UPDATE k SET n = 5, twice = DEFAULT WHERE id = 4 RETURNING twice")
+            .await,
+        ["10"]
+    );
+    assert_eq!(
+        f.udr("DELETE FROM k WHERE id = 4 RETURNING twice").await,
+        ["10"]
+    );
+    for sql in [
+        "UPDATE k SET twice = 1",
+        "INSERT INTO k (id, n) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET n = excluded.twice",
+        "INSERT INTO k REPLACE WHERE twice = 20 SELECT 1, 10",
+        "REPLACE INTO k (id, n) VALUES (5, 1), (5, 2)",
+    ] {
+        f.udr_refused(sql).await;
+    }
+    let (kind, text) = f.udr_refused("INSERT INTO k (id) VALUES (1)").await;
+    assert!(text.contains("k_pkey"), "{kind:?} {text}");
+    f.udr("INSERT INTO k REPLACE WHERE id = 1 SELECT 1, 99")
+        .await;
+    assert_eq!(
+        f.udr("SELECT n, twice FROM k WHERE id = 1").await,
+        ["99|198"]
+    );
+    f.check().await;
+}
+
+#[tokio::test]
+async fn of_several_keys_one_must_be_named() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE k (id BIGINT PRIMARY KEY, mail VARCHAR UNIQUE)")
+        .await;
+    f.udr("INSERT INTO k VALUES (1, 'a'), (2, 'b')").await;
+    let (_, text) = f.udr_refused("REPLACE INTO k VALUES (1, 'c')").await;
+    assert!(text.contains("several"), "{text}");
+    f.udr("INSERT INTO k VALUES (9, 'a') ON CONFLICT (mail) DO UPDATE SET id = excluded.id")
+        .await;
+    let text = f
+        .udr_fails(
+            "INSERT INTO k VALUES (2, 'a') ON CONFLICT (id) DO UPDATE SET mail = excluded.mail",
+        )
+        .await;
+    assert!(
+        text.contains("mail"),
+        "the other key is still checked: {text}"
+    );
+    assert_eq!(f.udr("SELECT * FROM k ORDER BY id").await, ["2|b", "9|a"]);
+    f.check().await;
+}

@@ -179,3 +179,60 @@ async fn clauses_stay_where_they_are_written() {
     }
     f.check().await;
 }
+
+#[tokio::test]
+async fn a_prepared_statement_freezes_no_computed_time() {
+    let f = fixture().await;
+    for clause in [
+        "TIMESTAMP AS OF now() - INTERVAL '1 hour'",
+        "FOR SYSTEM_TIME AS OF now()",
+        "AT (OFFSET => -3600)",
+    ] {
+        let sql = format!("PREPARE q AS SELECT * FROM t {clause}");
+        let (kind, text) = f.udr_refused(&sql).await;
+        assert_eq!(kind, ErrorKind::Unsupported, "{clause}: {text}");
+    }
+    f.udr("PREPARE q AS SELECT id FROM t VERSION AS OF 2").await;
+    assert_eq!(f.udr("EXECUTE q").await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_prepared_statement_of_another_shape_says_to_prepare_it_again() {
+    let f = fixture().await;
+    f.udr("PREPARE q AS SELECT id FROM t").await;
+    f.udr("CREATE OR REPLACE TABLE t (id VARCHAR)").await;
+    let (kind, text) = f.udr_refused("EXECUTE q").await;
+    assert_eq!(kind, ErrorKind::Conflict);
+    assert!(text.contains("prepare it again"), "{text}");
+}
+
+#[tokio::test]
+async fn every_spelling_of_a_version_takes_what_the_others_take() {
+    let f = fixture().await;
+    let before = f
+        .udr("SELECT moved_at + INTERVAL '1 minute' FROM udr.branches WHERE name = 'main'")
+        .await
+        .remove(0);
+    let minute = before[..16].replace('T', " ");
+    for (clause, rows) in [
+        ("AS OF VERSION dev".to_owned(), "1"),
+        ("AS OF VERSION main~2 AS x".to_owned(), "0"),
+        ("AS OF VERSION 'one'".to_owned(), "1"),
+        ("AS OF TIMESTAMP now()".to_owned(), "2"),
+        (
+            "AS OF SYSTEM TIME now() + INTERVAL '1 hour'".to_owned(),
+            "2",
+        ),
+        (format!("TIMESTAMP AS OF '{minute}'"), "2"),
+        (format!("VERSION AS OF '{minute}'"), "2"),
+        (format!("AT (TIMESTAMP => '{minute}')"), "2"),
+    ] {
+        let sql = format!("SELECT count(*) FROM t {clause}");
+        assert_eq!(f.udr(&sql).await, [rows], "{clause}");
+    }
+    // An alias stays one.
+    assert_eq!(
+        f.udr("SELECT of.id FROM t AS of ORDER BY 1").await,
+        ["1", "2"]
+    );
+}

@@ -26,9 +26,14 @@ impl<'a> Cells<'a> {
         Ok(Self { columns })
     }
 
-    /// The text of a value, as the engine gives it.
-    pub(super) fn raw(&self, row: usize, column: usize) -> String {
+    /// The text of a value, as the engine gives it; a message if it has none.
+    fn raw(&self, row: usize, column: usize) -> String {
         self.columns[column].value(row).to_string()
+    }
+
+    /// The text of a value, for who cannot tell a message from a value.
+    pub(super) fn exact(&self, row: usize, column: usize) -> Result<String, ArrowError> {
+        self.columns[column].value(row).try_to_string()
     }
 
     /// The texts of a row, with line breaks kept and other control characters escaped.

@@ -2,6 +2,7 @@
 //! structs and maps are JSON.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -9,6 +10,7 @@ use arrow::error::ArrowError;
 use arrow::json::writer::{EncoderOptions, NullableEncoder, make_encoder};
 
 use super::cell::Cells;
+use super::temporal::Times;
 use super::{Encode, EncodeError};
 
 pub(super) struct Csv {
@@ -64,7 +66,11 @@ fn value(text: &str, out: &mut impl Write) -> io::Result<()> {
 impl<W: Write> Encode<W> for Csv {
     fn write(&mut self, batch: &RecordBatch, out: &mut W) -> Result<(), EncodeError> {
         self.start(out)?;
-        let options = EncoderOptions::default().with_explicit_nulls(true);
+        let times = Arc::new(Times::default());
+        let factory = Arc::<Times>::clone(&times);
+        let options = EncoderOptions::default()
+            .with_explicit_nulls(true)
+            .with_encoder_factory(factory);
         let cells = Cells::new(batch)?;
         let nulls = batch
             .columns()
@@ -86,9 +92,10 @@ impl<W: Write> Encode<W> for Csv {
                     Some(encoder) => {
                         json.clear();
                         encoder.encode(row, &mut json);
+                        times.check()?;
                         value(&String::from_utf8_lossy(&json), out)?;
                     }
-                    None => value(&cells.raw(row, column), out)?,
+                    None => value(&cells.exact(row, column)?, out)?,
                 }
             }
             out.write_all(b"\n")?;

@@ -1,11 +1,13 @@
 //! JSON: one array, or one object per line. NULL is `null`.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow::json::writer::{JsonFormat, LineDelimited, WriterBuilder};
 
+use super::temporal::Times;
 use super::{Encode, EncodeError};
 
 pub(super) struct Json {
@@ -46,16 +48,28 @@ impl<W: Write> Encode<W> for Json {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let builder = WriterBuilder::new().with_explicit_nulls(true);
+        let times = Arc::new(Times::default());
+        let factory = Arc::<Times>::clone(&times);
+        let builder = WriterBuilder::new()
+            .with_explicit_nulls(true)
+            .with_encoder_factory(factory);
+        // Whole, so that nothing of a batch is written that has a value without a text.
+        let mut text = Vec::new();
+        if self.array {
+            builder.build::<_, Separated>(&mut text).write(batch)?;
+        } else {
+            builder.build::<_, LineDelimited>(&mut text).write(batch)?;
+        }
+        times.check()?;
         if !self.array {
-            return Ok(builder.build::<_, LineDelimited>(out).write(batch)?);
+            return Ok(out.write_all(&text)?);
         }
         out.write_all(if std::mem::replace(&mut self.rows, true) {
             b",\n"
         } else {
             b"[\n"
         })?;
-        Ok(builder.build::<_, Separated>(out).write(batch)?)
+        Ok(out.write_all(&text)?)
     }
 
     fn finish(&mut self, out: &mut W) -> Result<(), EncodeError> {

@@ -10,6 +10,7 @@ mod csv;
 mod json;
 mod markdown;
 mod table;
+mod temporal;
 mod vertical;
 
 use std::fmt;

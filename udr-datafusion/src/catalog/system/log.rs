@@ -1,4 +1,4 @@
-//! `udr.log`: the commits of a branch.
+//! `udr.log`: the commits that led to a state.
 
 use std::sync::{Arc, LazyLock};
 
@@ -6,8 +6,7 @@ use arrow::array::{ArrayRef, ListBuilder, StringArray, StringBuilder, UInt64Arra
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use udr_core::LogEntry;
-use udr_core::id::Version;
-use udr_core::name::RefName;
+use udr_core::snapshot::Snapshot;
 use udr_core::{Error, Result};
 
 use super::{time_field, times};
@@ -33,18 +32,17 @@ pub(crate) fn log_schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
-/// The commits of `branch` up to version `newest`, newest first, at most `limit`.
+/// The commits that led to `snapshot`, newest first, at most `limit`.
 ///
 /// # Errors
 ///
-/// `NotFound` if there is no such branch.
+/// Those of reading the store.
 pub(crate) async fn log_batch(
     session: &UdrSession,
-    branch: &RefName,
-    newest: Option<Version>,
+    snapshot: &Snapshot,
     limit: Option<usize>,
 ) -> Result<RecordBatch> {
-    let entries = entries(session, branch, newest, limit, |_| true).await?;
+    let entries = entries(session, snapshot, limit, |_| true).await?;
     let mut parents = ListBuilder::new(StringBuilder::new()).with_field(Field::new(
         "item",
         DataType::Utf8,
@@ -74,26 +72,26 @@ pub(crate) async fn log_batch(
         .map_err(|error| Error::internal("the log does not fit its schema").with_source(error))
 }
 
-/// The commits of a branch that `keep` keeps, up to version `newest`, newest first.
+/// The commits that led to `snapshot` and that `keep` keeps, newest first.
 ///
 /// Without a limit the whole log is read; with one, a part that grows until it has enough.
 pub(super) async fn entries(
     session: &UdrSession,
-    branch: &RefName,
-    newest: Option<Version>,
+    snapshot: &Snapshot,
     limit: Option<usize>,
     keep: impl Fn(&LogEntry) -> bool,
 ) -> Result<Vec<LogEntry>> {
+    let (repository, current) = (session.repository(), session.branch());
     let Some(limit) = limit else {
-        let mut all = session.repository().log(branch, None).await?;
-        all.retain(|entry| newest.is_none_or(|newest| entry.version <= newest) && keep(entry));
+        let mut all = repository.log_of(&current, snapshot, None).await?;
+        all.retain(keep);
         return Ok(all);
     };
     let mut page = limit.max(PAGE);
     loop {
-        let mut found = session.repository().log(branch, Some(page)).await?;
+        let mut found = repository.log_of(&current, snapshot, Some(page)).await?;
         let whole = found.len() < page;
-        found.retain(|entry| newest.is_none_or(|newest| entry.version <= newest) && keep(entry));
+        found.retain(&keep);
         if whole || found.len() >= limit {
             found.truncate(limit);
             return Ok(found);

@@ -21,7 +21,7 @@ use udr_core::env::Micros;
 pub(crate) use log::{log_batch, log_schema};
 pub(crate) use provider::{MetadataTable, SystemSchema};
 pub(crate) use refs::{branches_batch, refs_schema, tags_batch};
-pub(crate) use table_history::{history_batch, history_schema, place};
+pub(crate) use table_history::{history_batch, history_schema};
 
 /// The schema that holds the repository's own tables.
 pub(crate) const SYSTEM_SCHEMA: &str = "udr";

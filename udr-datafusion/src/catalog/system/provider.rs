@@ -16,9 +16,7 @@ use udr_core::{Error, Result};
 
 use super::super::Scope;
 use super::super::provider::refuse_ddl;
-use super::table_history::{
-    history_batch, history_schema, place, snapshots_batch, snapshots_schema,
-};
+use super::table_history::{history_batch, history_schema, snapshots_batch, snapshots_schema};
 use super::{
     SystemTable, TableMetadata, branches_batch, constraints, files, log_batch, log_schema,
     refs_schema, tags_batch,
@@ -147,16 +145,16 @@ impl MetadataTable {
 
     async fn batch(&self, limit: Option<usize>) -> Result<arrow::record_batch::RecordBatch> {
         let session = &self.session;
-        let state = async || match &self.pin {
-            Some(pin) => pin.state(session, &self.source).await,
-            None => session.pinned(&self.source).await,
-        };
+        // Without the rule that pins whole statements, a scan is a statement of its own.
+        let pin = self.pin.clone().unwrap_or_default();
+        let state = async || pin.state(session, &self.source).await;
         match &self.what {
-            What::System(SystemTable::Branches) => branches_batch(session).await,
-            What::System(SystemTable::Tags) => tags_batch(session).await,
+            What::System(SystemTable::Branches) => {
+                branches_batch(session, pin.moment(session)).await
+            }
+            What::System(SystemTable::Tags) => tags_batch(pin.moment(session)).await,
             What::System(SystemTable::Log) => {
-                let (branch, newest) = place(session, &state().await?.snapshot);
-                log_batch(session, &branch, newest, limit).await
+                log_batch(session, &state().await?.snapshot, limit).await
             }
             What::Table { kind, path, id } => {
                 let snapshot = state().await?.snapshot;

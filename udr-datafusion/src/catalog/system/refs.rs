@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, BooleanArray, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use udr_core::RefHead;
-use udr_core::{Error, Result};
+use udr_core::{Error, Moment, Result};
 
 use super::{time_field, times};
 use crate::session::UdrSession;
@@ -30,11 +30,9 @@ pub(crate) fn refs_schema() -> SchemaRef {
 /// # Errors
 ///
 /// Those of reading the store.
-pub(crate) async fn branches_batch(session: &UdrSession) -> Result<RecordBatch> {
+pub(crate) async fn branches_batch(session: &UdrSession, moment: &Moment) -> Result<RecordBatch> {
     let current = session.branch();
-    refs_batch(session.repository().branches().await?, |head| {
-        head.name == current
-    })
+    refs_batch(moment.branches().await?, |head| head.name == current)
 }
 
 /// The tags by name.
@@ -42,8 +40,8 @@ pub(crate) async fn branches_batch(session: &UdrSession) -> Result<RecordBatch> 
 /// # Errors
 ///
 /// Those of reading the store.
-pub(crate) async fn tags_batch(session: &UdrSession) -> Result<RecordBatch> {
-    refs_batch(session.repository().tags().await?, |_| false)
+pub(crate) async fn tags_batch(moment: &Moment) -> Result<RecordBatch> {
+    refs_batch(moment.tags().await?, |_| false)
 }
 
 fn refs_batch(mut heads: Vec<RefHead>, current: impl Fn(&RefHead) -> bool) -> Result<RecordBatch> {

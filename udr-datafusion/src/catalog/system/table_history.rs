@@ -5,17 +5,19 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{ArrayRef, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use futures::{StreamExt as _, TryStreamExt as _};
 use udr_core::LogEntry;
 use udr_core::format::{Change, TableChange};
-use udr_core::id::{TableId, Version};
-use udr_core::name::RefName;
-use udr_core::refs::Revision;
-use udr_core::snapshot::Snapshot;
+use udr_core::id::TableId;
+use udr_core::snapshot::{Relation, Snapshot};
 use udr_core::{Error, Result};
 
 use super::log::entries;
 use super::{time_field, times};
 use crate::session::UdrSession;
+
+/// How many states are looked at together.
+const CONCURRENCY: usize = 16;
 
 /// The columns of `t$history`.
 pub(crate) fn history_schema() -> SchemaRef {
@@ -60,7 +62,7 @@ pub(crate) async fn history_batch(
     table: TableId,
     limit: Option<usize>,
 ) -> Result<RecordBatch> {
-    let (_, changes) = changes(session, snapshot, table, limit).await?;
+    let changes = changes(session, snapshot, table, limit).await?;
     let count = |of: fn(&TableChange) -> u64| -> ArrayRef {
         Arc::new(UInt64Array::from_iter_values(
             changes.iter().map(|(_, change)| of(change)),
@@ -84,27 +86,24 @@ pub(crate) async fn history_batch(
         .map_err(|error| Error::internal("the history does not fit its schema").with_source(error))
 }
 
-/// The table after each version up to `snapshot` that changed it, newest first.
+/// The table after each commit up to `snapshot` that changed it, newest first.
 ///
-/// Sizes are absent where the version dropped it.
+/// Sizes are absent where the commit dropped it.
 pub(super) async fn snapshots_batch(
     session: &UdrSession,
     snapshot: &Snapshot,
     table: TableId,
     limit: Option<usize>,
 ) -> Result<RecordBatch> {
-    let (branch, changes) = changes(session, snapshot, table, limit).await?;
-    let mut sizes = Vec::with_capacity(changes.len());
-    for (entry, change) in &changes {
-        let revision = Revision::at_version(entry.version);
-        let state = session.repository().resolve(&branch, &revision).await?;
-        sizes.push(match state.relation(&change.path).await? {
-            Some(udr_core::snapshot::Relation::Table(found)) if found.id() == table => {
-                Some((found.rows(), found.file_count(), found.bytes()))
-            }
-            _ => None,
-        });
-    }
+    let changes = changes(session, snapshot, table, limit).await?;
+    let looks = changes
+        .iter()
+        .map(|(entry, change)| size_after(session, entry, change))
+        .collect::<Vec<_>>();
+    let sizes = futures::stream::iter(looks)
+        .buffered(CONCURRENCY)
+        .try_collect::<Vec<_>>()
+        .await?;
     let size = |of: fn(&(u64, u64, u64)) -> u64| -> ArrayRef {
         Arc::new(
             sizes
@@ -133,6 +132,21 @@ pub(super) async fn snapshots_batch(
     })
 }
 
+/// Rows, files and bytes of a table after a commit that changed it; `None` if it was dropped.
+async fn size_after(
+    session: &UdrSession,
+    entry: &LogEntry,
+    change: &TableChange,
+) -> Result<Option<(u64, u64, u64)>> {
+    let state = session.repository().at(entry).await?;
+    Ok(match state.relation(&change.path).await? {
+        Some(Relation::Table(found)) if found.id() == change.table => {
+            Some((found.rows(), found.file_count(), found.bytes()))
+        }
+        _ => None,
+    })
+}
+
 type Changes = Vec<(LogEntry, TableChange)>;
 
 async fn changes(
@@ -140,28 +154,18 @@ async fn changes(
     snapshot: &Snapshot,
     table: TableId,
     limit: Option<usize>,
-) -> Result<(RefName, Changes)> {
-    let (branch, newest) = place(session, snapshot);
+) -> Result<Changes> {
     let of = |entry: &LogEntry| {
         entry.commit.changes.iter().find_map(|change| match change {
             Change::Table(change) if change.table == table => Some(change.clone()),
             _ => None,
         })
     };
-    let found = entries(session, &branch, newest, limit, |entry| of(entry).is_some()).await?;
-    let changes = found
+    let found = entries(session, snapshot, limit, |entry| of(entry).is_some()).await?;
+    Ok(found
         .into_iter()
         .filter_map(|entry| of(&entry).map(|c| (entry, c)))
-        .collect();
-    Ok((branch, changes))
-}
-
-/// The branch whose log tells how a state came to be, and the state's version in it.
-pub(crate) fn place(session: &UdrSession, snapshot: &Snapshot) -> (RefName, Option<Version>) {
-    match snapshot.branch() {
-        Some(branch) => (branch.clone(), snapshot.version()),
-        None => (session.branch(), snapshot.version()),
-    }
+        .collect())
 }
 
 fn operation(change: &TableChange) -> String {

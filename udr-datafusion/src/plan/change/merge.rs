@@ -110,9 +110,11 @@ fn choose(joined: LogicalPlan, sides: Sides, clauses: &[Clause]) -> DataFusionRe
     let case = case.otherwise(lit(ScalarValue::UInt32(None)))?;
     let columns = joined.schema().columns().into_iter().map(Expr::Column);
     let columns = columns.chain([case.alias(CLAUSE)]).collect::<Vec<_>>();
-    LogicalPlanBuilder::from(joined)
-        .project(columns)?
-        .filter(Expr::Column(Column::from_name(CLAUSE)).is_not_null())?
+    let plan = LogicalPlanBuilder::from(joined).project(columns)?;
+    if sides.are_covered(clauses) {
+        return plan.build();
+    }
+    plan.filter(Expr::Column(Column::from_name(CLAUSE)).is_not_null())?
         .build()
 }
 

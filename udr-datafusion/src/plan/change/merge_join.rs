@@ -39,6 +39,33 @@ impl Sides {
         self.matched || self.target_alone
     }
 
+    /// Whether a clause applies to each pair: one without a condition for each kind of pairs.
+    pub(super) fn are_covered(self, clauses: &[Clause]) -> bool {
+        let always = |kind| {
+            let mut clauses = clauses.iter();
+            clauses.any(|clause| clause.kind == kind && clause.predicate.is_none())
+        };
+        let kinds = match self.join_type() {
+            JoinType::Left => vec![
+                MergeIntoClauseKind::Matched,
+                MergeIntoClauseKind::NotMatchedByTarget,
+            ],
+            JoinType::Right => vec![
+                MergeIntoClauseKind::Matched,
+                MergeIntoClauseKind::NotMatchedBySource,
+            ],
+            JoinType::Full => vec![
+                MergeIntoClauseKind::Matched,
+                MergeIntoClauseKind::NotMatchedByTarget,
+                MergeIntoClauseKind::NotMatchedBySource,
+            ],
+            JoinType::Inner => vec![MergeIntoClauseKind::Matched],
+            JoinType::LeftAnti => vec![MergeIntoClauseKind::NotMatchedByTarget],
+            _ => vec![MergeIntoClauseKind::NotMatchedBySource],
+        };
+        kinds.into_iter().all(always)
+    }
+
     /// The join that has just these pairs, with the source on the left: it is usually the smaller
     /// side, which is kept in memory, and what it has in its keys prunes the scan of the target.
     fn join_type(self) -> JoinType {

@@ -11,6 +11,7 @@ mod merge_clauses;
 mod merge_join;
 mod replace;
 mod returning;
+mod unknown;
 mod volatile;
 mod widen;
 
@@ -109,6 +110,7 @@ impl Target<'_> {
 
     fn delete(&self) -> DataFusionResult<LogicalPlan> {
         volatile::refuse(&self.dml.input, "DELETE")?;
+        unknown::refuse(&self.dml.input, "DELETE")?;
         let Some(widened) = widen(&self.dml.input, self, PLACE)? else {
             return self.nothing(RowOperation::Delete);
         };
@@ -121,6 +123,7 @@ impl Target<'_> {
 
     fn update(&self) -> DataFusionResult<LogicalPlan> {
         volatile::refuse(&self.dml.input, "UPDATE")?;
+        unknown::refuse(&self.dml.input, "UPDATE")?;
         let table = self.schema();
         let names = table.fields().iter().map(|field| field.name());
         let given = self

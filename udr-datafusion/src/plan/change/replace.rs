@@ -10,18 +10,23 @@ use udr_core::Error;
 use udr_core::txn::RowOperation;
 
 use super::widen::widen;
-use super::{PLACE, Target, volatile};
+use super::{PLACE, Target, unknown, volatile};
 use crate::error::to_datafusion;
 use crate::exec::Action;
 use crate::table::{ACTION, UdrTable, place_names, sink_schema};
 
-/// The change that deletes the rows that `old` would delete, and inserts the rows of `new`.
+/// The change that deletes the rows that `old` would delete, and inserts the rows of `new`, for each
+/// of which `action` says so.
 ///
 /// # Errors
 ///
 /// `Unsupported` if the plan of the old rows is not understood or does not choose the same rows
 /// each time.
-pub(crate) fn replace_rows(old: &DmlStatement, new: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+pub(crate) fn replace_rows(
+    old: &DmlStatement,
+    new: LogicalPlan,
+    action: &Expr,
+) -> DataFusionResult<LogicalPlan> {
     let provider = source_as_provider(&old.target)?;
     let Some(table) = provider.downcast_ref::<UdrTable>() else {
         return Err(to_datafusion(Error::unsupported(
@@ -30,9 +35,10 @@ pub(crate) fn replace_rows(old: &DmlStatement, new: LogicalPlan) -> DataFusionRe
     };
     let target = Target { dml: old, table };
     volatile::refuse(&old.input, "REPLACE WHERE")?;
+    unknown::refuse(&old.input, "REPLACE WHERE")?;
     let sink = sink_schema(RowOperation::Merge, &target.schema());
     let sink = DFSchema::try_from(sink)?;
-    let inserted = inserted(new, &sink)?;
+    let inserted = inserted(new, &sink, action)?;
     let plan = match widen(&old.input, &target, PLACE)? {
         None => inserted,
         Some(widened) => {
@@ -53,11 +59,11 @@ pub(crate) fn replace_rows(old: &DmlStatement, new: LogicalPlan) -> DataFusionRe
 }
 
 /// The new rows as the sink takes them.
-fn inserted(new: LogicalPlan, sink: &DFSchema) -> DataFusionResult<LogicalPlan> {
+fn inserted(new: LogicalPlan, sink: &DFSchema, action: &Expr) -> DataFusionResult<LogicalPlan> {
     let columns = sink.fields().iter().map(|field| {
         let name = field.name();
         let value = if name == ACTION {
-            lit(Action::Insert as u8)
+            action.clone()
         } else if place_names().contains(name) {
             lit(ScalarValue::try_from(field.data_type())?)
         } else {

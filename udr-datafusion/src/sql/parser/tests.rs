@@ -1,6 +1,6 @@
 use datafusion::common::TableReference;
 
-use super::super::ast::{Access, Command, Effect, Existing, Missing, RefKind};
+use super::super::ast::{Access, Command, Effect, Existing, Missing, RefKind, StateName};
 use super::*;
 
 fn command(sql: &str) -> Command {
@@ -24,6 +24,13 @@ fn refused(sql: &str, sign: &str) {
 
 fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
+}
+
+fn state(revision: &str) -> Option<StateName> {
+    Some(StateName {
+        kind: None,
+        revision: revision.to_owned(),
+    })
 }
 
 #[test]
@@ -52,15 +59,15 @@ fn transactions_start_in_every_spelling() {
     assert_eq!(command("BEGIN READ ONLY"), read_only(None));
     assert_eq!(
         command("BEGIN READ ONLY AS OF 'main~2'"),
-        read_only(text("main~2"))
+        read_only(state("main~2"))
     );
     assert_eq!(
         command("START TRANSACTION READ ONLY AS OF 42"),
-        read_only(text("42"))
+        read_only(state("42"))
     );
     assert_eq!(
         command("BEGIN READ ONLY AS OF TIMESTAMP '2026-01-31 14:00:00+02:00'"),
-        read_only(text("2026-01-31T12:00:00Z"))
+        read_only(state("2026-01-31T12:00:00Z"))
     );
     refused("BEGIN AS OF 'x'", "Expected: READ ONLY");
     refused("BEGIN READ ONLY READ WRITE", "Expected");
@@ -128,7 +135,7 @@ fn refs_are_named_by_words_quoted_names_and_strings() {
     let branch = |name: &str, from: Option<&str>| Command::CreateRef {
         kind: RefKind::Branch,
         name: name.to_owned(),
-        from: from.map(ToOwned::to_owned),
+        from: from.and_then(state),
         existing: Existing::Refuse,
     };
     for (sql, name, from) in [
@@ -161,10 +168,28 @@ fn refs_are_named_by_words_quoted_names_and_strings() {
             Some("2026-01-31"),
         ),
         ("CREATE BRANCH b AS OF VERSION 3", "b", Some("3")),
-        ("CREATE BRANCH b FROM TAG v1", "b", Some("v1")),
         ("CREATE BRANCH b FROM branch", "b", Some("branch")),
     ] {
         assert_eq!(command(sql), branch(name, from), "{sql}");
+    }
+}
+
+#[test]
+fn what_a_state_is_said_to_be_is_kept() {
+    for (sql, kind) in [
+        ("BEGIN READ ONLY AS OF TAG v1", Some(RefKind::Tag)),
+        ("BEGIN READ ONLY AS OF BRANCH 'v1'", Some(RefKind::Branch)),
+        ("BEGIN READ ONLY AS OF VERSION v1", None),
+        ("BEGIN READ ONLY AS OF v1", None),
+    ] {
+        let expected = Command::Begin {
+            access: Access::ReadOnly,
+            as_of: Some(StateName {
+                kind,
+                revision: "v1".to_owned(),
+            }),
+        };
+        assert_eq!(command(sql), expected, "{sql}");
     }
 }
 
@@ -175,7 +200,7 @@ fn refs_are_kept_dropped_and_refused() {
         Command::CreateRef {
             kind: RefKind::Tag,
             name: "v1".into(),
-            from: text("dev"),
+            from: state("dev"),
             existing: Existing::Keep,
         }
     );
@@ -271,7 +296,7 @@ fn what_there_is_is_shown() {
     );
     let tables = |namespace: Option<&str>, as_of: Option<&str>| Command::ShowTables {
         namespace: namespace.map(ToOwned::to_owned),
-        as_of: as_of.map(ToOwned::to_owned),
+        as_of: as_of.and_then(state),
     };
     assert_eq!(command("SHOW TABLES"), tables(None, None));
     assert_eq!(

@@ -224,6 +224,11 @@ fn every_clause_travels_in_every_place() {
     for (clause, revision) in CLAUSES {
         for (before, after, expected) in PLACES {
             let name = format!("\"t@{revision}\"");
+            let computed = clause.contains(" - ") || clause.contains("to_timestamp");
+            if computed && before.starts_with("PREPARE") {
+                refused(&format!("{before}{clause}{after}"));
+                continue;
+            }
             becomes(
                 &format!("{before}{clause}{after}"),
                 &expected.replace("{}", &name),
@@ -446,6 +451,7 @@ fn a_clause_that_says_nothing_constant_is_refused() {
 fn a_view_keeps_no_moment_that_was_computed() {
     refused("CREATE VIEW v AS SELECT * FROM t TIMESTAMP AS OF now()");
     refused("CREATE VIEW v AS SELECT * FROM t AT (OFFSET => -5)");
+    refused("PREPARE p AS SELECT * FROM t TIMESTAMP AS OF now()");
     becomes(
         "CREATE VIEW v AS SELECT * FROM t TIMESTAMP AS OF '2026-01-31'",
         "CREATE VIEW v AS SELECT * FROM \"t@2026-01-31T00:00:00Z\" AS t",

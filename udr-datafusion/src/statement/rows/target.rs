@@ -6,14 +6,15 @@ use datafusion::sql::planner::object_name_to_table_reference;
 use datafusion::sql::sqlparser::ast::{Expr, ObjectName};
 use datafusion::sql::sqlparser::parser::Parser;
 use udr_core::Error;
-use udr_core::format::Field;
+use udr_core::format::{Constraint, Field};
+use udr_core::id::FieldId;
 use udr_core::snapshot::{Relation, TableSnapshot};
 
 use super::super::target::path;
 use crate::error::to_datafusion;
 use crate::session::UdrSession;
 use crate::sql::UdrDialect;
-use crate::sql::dml::{Target, TargetColumn};
+use crate::sql::dml::{Key, Target, TargetColumn};
 
 /// The table called `name` on the session's branch.
 ///
@@ -68,14 +69,37 @@ fn of_table(table: &TableSnapshot, fold: bool) -> Result<Target> {
             name: field.name.clone(),
             ty: field.ty.to_arrow(),
             default: default(field)?,
-            generated: false,
+            generated: field.generated.is_some(),
         })
     });
     Ok(Target {
         columns: columns.collect::<Result<_>>()?,
-        keys: Vec::new(),
+        keys: keys(table),
         fold,
     })
+}
+
+/// The table's keys, the primary one first.
+fn keys(table: &TableSnapshot) -> Vec<Key> {
+    let name = |id: &FieldId| table.schema().field_by_id(*id).map(|f| f.name.clone());
+    let mut keys = table
+        .constraints()
+        .iter()
+        .filter_map(|constraint| match constraint {
+            Constraint::Unique {
+                name: called,
+                columns,
+                primary,
+            } => Some(Key {
+                name: called.clone(),
+                columns: columns.iter().map(name).collect::<Option<_>>()?,
+                primary: *primary,
+            }),
+            _ => None,
+        })
+        .collect::<Vec<_>>();
+    keys.sort_by_key(|key| !key.primary);
+    keys
 }
 
 fn default(field: &Field) -> Result<Option<Expr>> {

@@ -15,6 +15,7 @@ use udr_core::Error;
 
 use super::plan::{Planner, change, inside};
 use crate::error::to_datafusion;
+use crate::exec::Action;
 use crate::plan::guard::{Refusal, guarded};
 use crate::sql::dml::{EXCLUDED, Replace, Twice, Upsert, query_statement};
 
@@ -52,13 +53,14 @@ impl Planner<'_> {
                    WHERE, or widen the predicate",
         };
         let new = LogicalPlan::clone(&insert.input);
-        let new = guarded(new, condition.is_true(), &columns, refusal)?;
+        let action = lit(Action::Insert as u8);
+        let action = guarded(condition.is_true(), action, &columns, refusal);
         let old = inside(&framed).clone();
         let target = change(insert, WriteOp::Delete, old);
         let LogicalPlan::Dml(target) = &target else {
             return Err(to_datafusion(Error::internal("a change is none")));
         };
-        let inner = crate::plan::replace_rows(target, new)?;
+        let inner = crate::plan::replace_rows(target, new, &action)?;
         self.refill(framed, inner)
     }
 }
@@ -94,7 +96,9 @@ fn once(rows: &LogicalPlan, key: &[String], twice: Twice, table: String) -> Resu
                 table,
                 hint: "make the new rows unique by the columns of the conflict",
             };
-            guarded(plan, condition, key, refusal)?
+            // The number of a row keeps the filter above what numbers them.
+            let guard = guarded(condition, lit(true), key, refusal);
+            LogicalPlanBuilder::from(plan).filter(guard)?.build()?
         }
     };
     LogicalPlanBuilder::from(plan).project(all)?.build()
