@@ -38,6 +38,10 @@ pub(crate) struct Cli {
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 
+    /// Go on after a statement that fails; the exit code is that of the first failure
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+
     #[command(subcommand)]
     pub(crate) action: Option<Action>,
 }
@@ -142,6 +146,12 @@ impl Args {
         let matches = command.try_get_matches_from_mut(words)?;
         let cli = Cli::from_arg_matches(&matches)?;
         let sources = sources(&cli, &matches);
+        if cli.action.is_some() && cli.keep_going {
+            let kind = clap::error::ErrorKind::ArgumentConflict;
+            return Err(Box::new(
+                command.error(kind, "--keep-going cannot be used with a command"),
+            ));
+        }
         if cli.action.is_some() && !sources.is_empty() {
             let kind = clap::error::ErrorKind::ArgumentConflict;
             return Err(Box::new(
@@ -237,6 +247,7 @@ mod tests {
             &["--store-option", "novalue"],
             &["--memory-limit", "much"],
             &["-c", "SELECT 1", "demo"],
+            &["--keep-going", "demo"],
             &["--branch", "dev", "fsck"],
             &["--nope"],
         ] {

@@ -3,7 +3,7 @@
 //! In: the statement, and the row it returns. Out: one line for standard error. Called by `run`.
 
 use datafusion::arrow::array::{Array as _, AsArray as _, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, SchemaRef, UInt64Type};
+use datafusion::arrow::datatypes::{DataType, Field, SchemaRef, UInt64Type};
 use datafusion::arrow::util::display::array_value_to_string;
 use indicatif::HumanCount;
 
@@ -35,6 +35,8 @@ const VERBS: &[&str] = &[
     "UPDATE",
     "USE",
 ];
+/// Those among them that change rows: they return how many, or with RETURNING the rows.
+const CHANGES: &[&str] = &["DELETE", "INSERT", "MERGE", "UPDATE"];
 /// Digits of a commit id that are enough to name it.
 const ID_DIGITS: usize = 12;
 
@@ -51,7 +53,9 @@ impl Confirmation {
     /// `None` if the statement returns rows for their own sake.
     pub(crate) fn of(sql: &str, schema: &SchemaRef) -> Option<Self> {
         let tag = tag(sql);
-        let acts = VERBS.contains(&tag.split(' ').next().unwrap_or("")) && !is_dry_run(sql);
+        let verb = tag.split(' ').next().unwrap_or("");
+        let returning = CHANGES.contains(&verb) && tag != "MERGE BRANCH" && !is_count(schema);
+        let acts = VERBS.contains(&verb) && !is_dry_run(sql) && !returning;
         (acts || schema.fields().is_empty()).then(|| Self {
             tag,
             rows: None,
@@ -67,7 +71,7 @@ impl Confirmation {
     /// A value that has no text.
     pub(crate) fn add(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-            if field.name() == "count" && field.data_type() == &DataType::UInt64 {
+            if is_count_field(field) {
                 let counts = column.as_primitive::<UInt64Type>();
                 self.rows = Some(counts.iter().flatten().sum::<u64>() + self.rows.unwrap_or(0));
                 continue;
@@ -97,6 +101,14 @@ impl Confirmation {
             .collect::<Vec<_>>()
             .join(", ")
     }
+}
+
+fn is_count(schema: &SchemaRef) -> bool {
+    matches!(schema.fields().iter().as_slice(), [field] if is_count_field(field))
+}
+
+fn is_count_field(field: &Field) -> bool {
+    field.name() == "count" && field.data_type() == &DataType::UInt64
 }
 
 /// A dry run is a question, and what it returns is the result.
@@ -169,5 +181,17 @@ mod tests {
         ] {
             assert_eq!(answer(sql, one()), None, "{sql}");
         }
+        let rows = || vec![("id", text(Some("a"))), ("count", text(Some("b")))];
+        for sql in [
+            "INSERT INTO t VALUES (1) RETURNING *",
+            "UPDATE t SET id = 1 RETURNING id, count",
+            "DELETE FROM t RETURNING *",
+            "MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE RETURNING *",
+        ] {
+            assert_eq!(answer(sql, rows()), None, "{sql}");
+        }
+        let merged = vec![("result", text(Some("merged")))];
+        let answered = answer("MERGE BRANCH a INTO b", merged);
+        assert_eq!(answered.as_deref(), Some("merged"));
     }
 }

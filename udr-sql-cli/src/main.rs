@@ -127,6 +127,7 @@ fn act(
         format,
         timing: interactive || (is_demo && environment.stderr_terminal),
         rows_shown_max: Some(ROWS_SHOWN_MAX),
+        keep_going: args.cli.keep_going,
         interactive,
     };
     let open = async { Ok(Session::open(&connection, &environment, &console).await?) };
@@ -154,6 +155,7 @@ fn act(
     let lost = runtime.block_on(runner.close())?;
     // Somebody at the prompt has chosen to leave; a script that forgot COMMIT has not done its work.
     Ok(match exit {
+        Exit::Done if let Some(failed) = runner.failed => failed,
         Exit::Done if lost && !interactive => Exit::Failed,
         exit => exit,
     })

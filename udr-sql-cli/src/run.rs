@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) rows_shown_max: Option<usize>,
     /// Somebody is sitting in front of it: results may be cut and paged.
     pub(crate) interactive: bool,
+    /// A script goes on after a statement that fails.
+    pub(crate) keep_going: bool,
 }
 
 /// Runs statements in one session.
@@ -54,6 +56,8 @@ pub(crate) struct Runner {
     pub(crate) environment: Environment,
     pub(crate) settings: Settings,
     pub(crate) interrupts: Interrupts,
+    /// How the program ends because of the first statement that failed and was passed over.
+    pub(crate) failed: Option<Exit>,
     pager: Option<Pager>,
     nesting: usize,
 }
@@ -76,6 +80,7 @@ impl Runner {
             environment,
             settings,
             interrupts,
+            failed: None,
             pager,
             nesting: 0,
         }
@@ -164,14 +169,33 @@ impl Runner {
             Some(place) => stop.at(|| place),
             None => stop,
         };
-        for item in items.map_err(|uncut| placed(Stop::from(uncut.failure), uncut.line))? {
+        let items = match items {
+            Ok(items) => items,
+            Err(uncut) => {
+                self.pass_over(placed(Stop::from(uncut.failure), uncut.line))?;
+                Vec::new()
+            }
+        };
+        for item in items {
             match self.step(&item.step).await {
                 // That nobody reads results ends a result; the rest has effects to come.
                 Ok(()) | Err(Stop::OutputClosed) => {}
-                Err(stop) => return Err(placed(stop, item.line)),
+                Err(stop) => self.pass_over(placed(stop, item.line))?,
             }
         }
         Ok(())
+    }
+
+    /// Shows a failure and goes on, if that is wanted; else it is a reason to stop.
+    fn pass_over(&mut self, stop: Stop) -> Result<(), Stop> {
+        match stop {
+            Stop::Failed(failure) if self.settings.keep_going => {
+                self.console.failure(&failure);
+                self.failed.get_or_insert(failure.exit);
+                Ok(())
+            }
+            stop => Err(stop),
+        }
     }
 
     /// Runs one statement or backslash command.

@@ -10,6 +10,7 @@ mod formats;
 mod fsck;
 mod prompt;
 mod scripts;
+mod sql_files;
 mod streaming;
 mod txn;
 mod udr;

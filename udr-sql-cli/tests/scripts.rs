@@ -295,3 +295,35 @@ fn what_a_statement_returns_is_a_result_of_its_call() {
         .ok();
     assert_eq!(ran.out, "result,version,digits\ncommitted,1,64\n");
 }
+
+#[test]
+fn a_script_that_keeps_going_ends_with_its_first_failure() {
+    let udr = Udr::new();
+    let script = "SELECT nope;\nSELECT 1 AS one;\nSELECT * FROM missing;\nSELECT 2 AS two;\n";
+    let ran = udr
+        .run_with(&["--keep-going", "--format", "csv", "-q"], script)
+        .failed(1);
+    assert_eq!(ran.out, "one\n1\ntwo\n2\n");
+    assert_eq!(ran.err.matches("error[UDR-").count(), 2, "{}", ran.err);
+    let ran = udr.run_with(&["--format", "csv", "-q"], script).failed(1);
+    assert_eq!(ran.out, "");
+    let ran = udr.run_with(&["--keep-going", "-q"], "SELECT 1;").ok();
+    assert!(ran.err.is_empty(), "{}", ran.err);
+}
+
+#[test]
+fn rows_that_a_change_returns_are_its_result() {
+    let udr = Udr::new();
+    udr.lake(&["CREATE TABLE t (id BIGINT, name TEXT)"]).ok();
+    let ran = udr
+        .run(&[
+            "--repo",
+            "lake",
+            "--format",
+            "csv",
+            "-c",
+            "INSERT INTO t VALUES (1, 'a'), (2, 'b') RETURNING name, id",
+        ])
+        .ok();
+    assert_eq!(ran.out, "name,id\na,1\nb,2\n");
+}

@@ -204,6 +204,19 @@ impl Stored for Commit {
                     .with("sequence", self.sequence),
             );
         }
+        for change in &self.changes {
+            let Change::Table(change) = change else {
+                continue;
+            };
+            let operations = &change.operations;
+            let alone = operations.len() == 1 || !operations.contains(&TableOperation::Drop);
+            if !alone || !operations.is_sorted_by(|a, b| a < b) {
+                return Err(Error::corrupt(
+                    "what a commit did to a table is out of order or impossible",
+                )
+                .with("table", change.table));
+            }
+        }
         Ok(())
     }
 }

@@ -186,7 +186,7 @@ impl Manifest {
     /// The most rows of a manifest.
     pub const ENTRIES_MAX: usize = 4_096;
     /// The most levels of a tree: enough for more files than can be counted.
-    const LEVEL_MAX: u8 = 8;
+    pub(super) const LEVEL_MAX: u8 = 8;
 
     /// Decodes the manifest that `expected` names; the digest of `bytes` has been checked.
     ///
@@ -457,8 +457,8 @@ fn check_header(metadata: Option<&Vec<KeyValue>>) -> Result<u8> {
                 .with("supported", FORMAT_VERSION)
                 .with_hint("open it with a newer build"));
         }
-        Some(_) => {}
-        None => return Err(Error::corrupt("a manifest has no format version")),
+        Some(1..) => {}
+        _ => return Err(Error::corrupt("a manifest has no format version")),
     }
     value("udr.level")
         .and_then(|v| v.parse().ok())

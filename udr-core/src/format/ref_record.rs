@@ -90,6 +90,9 @@ impl BranchPoint {
 }
 
 impl RefRecord {
+    /// The most commits that one record publishes.
+    pub(crate) const COMMITS_MAX: usize = 4_096;
+
     /// Its place in the log.
     pub fn number(&self) -> RecordNumber {
         self.number_of(self.version)
@@ -143,6 +146,12 @@ impl Stored for RefRecord {
         let publishes = matches!(self.kind, RecordKind::Commit | RecordKind::Merge);
         if publishes == self.commits.is_empty() {
             return refuse("a ref record publishes what its kind does not");
+        }
+        if self.kind == RecordKind::Commit && self.commits.len() != self.transactions.len() {
+            return refuse("a ref record has another number of commits than of transactions");
+        }
+        if self.commits.len() > Self::COMMITS_MAX {
+            return refuse("a ref record publishes too many commits");
         }
         if publishes && self.commits.last() != self.head.as_ref() {
             return refuse("the last commit of a ref record is not its head");

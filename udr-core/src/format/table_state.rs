@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ColumnStats, Constraint, ManifestRef, Schema, Stored, live_column_stats, merge_column_stats,
+    ColumnStats, Constraint, Manifest, ManifestRef, Schema, Stored, live_column_stats, merge_column_stats,
 };
 use crate::error::{Error, Result};
 use crate::id::{FieldId, TableId};
@@ -87,6 +87,16 @@ impl Stored for TableState {
                 .iter()
                 .try_fold(0u64, |total, m| total.checked_add(part(m)))
         };
+        if !self.manifests.is_sorted_by(|a, b| a.level >= b.level) {
+            return refuse("the manifests of a table are out of order");
+        }
+        let entries = 1..=Manifest::ENTRIES_MAX;
+        let is_sized = |m: &ManifestRef| {
+            m.level <= Manifest::LEVEL_MAX && entries.contains(&(m.entries as usize))
+        };
+        if !self.manifests.iter().all(is_sized) {
+            return refuse("a manifest has a size or a level that none can have");
+        }
         if self.manifests.iter().any(|m| m.deleted > m.rows) {
             return refuse("a manifest has more deleted rows than rows");
         }

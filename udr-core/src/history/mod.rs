@@ -16,7 +16,7 @@ use crate::refs::RefLog;
 use crate::store::{RefKind, Store};
 
 /// The most commits that a fast-forward publishes at once: as many as fit into a ref record.
-const FAST_FORWARD_MAX: usize = 4_096;
+const FAST_FORWARD_MAX: usize = RefRecord::COMMITS_MAX;
 /// How many branches a branch may descend from.
 const LINEAGE_MAX: usize = 1_024;
 

@@ -22,11 +22,40 @@ const KEY_PAGES_MAX: usize = 128;
 /// How many decoded manifests are kept: 64 full ones with 16 columns are about 100 MB.
 const MANIFEST_ENTRIES_MAX: u64 = 64 * Manifest::ENTRIES_MAX as u64;
 
+/// A manifest, and what its reference says of it: a reference that says something else is checked
+/// anew.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct ManifestKey {
+    digest: Digest,
+    level: u8,
+    entries: u32,
+    files: u64,
+    rows: u64,
+    data_bytes: u64,
+    deleted: u64,
+    added_at: Option<(u64, u64)>,
+}
+
+impl ManifestKey {
+    fn of(reference: &ManifestRef) -> Self {
+        Self {
+            digest: reference.object.digest,
+            level: reference.level,
+            entries: reference.entries,
+            files: reference.files,
+            rows: reference.rows,
+            data_bytes: reference.data_bytes,
+            deleted: reference.deleted,
+            added_at: reference.added_at.map(|range| (range.first, range.last)),
+        }
+    }
+}
+
 #[derive(Clone)]
 struct ByEntries;
 
-impl quick_cache::Weighter<Digest, Arc<Manifest>> for ByEntries {
-    fn weight(&self, _: &Digest, manifest: &Arc<Manifest>) -> u64 {
+impl quick_cache::Weighter<ManifestKey, Arc<Manifest>> for ByEntries {
+    fn weight(&self, _: &ManifestKey, manifest: &Arc<Manifest>) -> u64 {
         manifest.len().max(1) as u64
     }
 }
@@ -43,7 +72,7 @@ struct Caches {
     pages: Cache<Digest, Arc<NamespacePage>>,
     keys: Cache<Digest, Arc<KeyPage>>,
     states: Cache<Digest, Arc<TableState>>,
-    manifests: Cache<Digest, Arc<Manifest>, ByEntries>,
+    manifests: Cache<ManifestKey, Arc<Manifest>, ByEntries>,
 }
 
 impl Loader {
@@ -91,14 +120,13 @@ impl Loader {
         schema: &Schema,
         reference: &ManifestRef,
     ) -> Result<Arc<Manifest>> {
-        if let Some(manifest) = self.caches.manifests.get(&reference.object.digest) {
+        let key = ManifestKey::of(reference);
+        if let Some(manifest) = self.caches.manifests.get(&key) {
             return Ok(manifest);
         }
         let bytes = self.store.get_object(&reference.object).await?;
         let manifest = Arc::new(Manifest::decode(schema, bytes, reference)?);
-        self.caches
-            .manifests
-            .insert(reference.object.digest, Arc::clone(&manifest));
+        self.caches.manifests.insert(key, Arc::clone(&manifest));
         Ok(manifest)
     }
 

@@ -196,8 +196,10 @@ impl Store {
 const HINT_BYTES_MAX: u64 = 64;
 
 fn parse_hint(bytes: &[u8]) -> Option<RecordNumber> {
-    std::str::from_utf8(bytes)
-        .ok()?
+    let digits = std::str::from_utf8(bytes).ok()?;
+    // A sign, which a number may have elsewhere, is no digit.
+    digits.bytes().all(|b| b.is_ascii_digit()).then_some(())?;
+    digits
         .parse()
         .ok()
         .map(RecordNumber)

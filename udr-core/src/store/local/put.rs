@@ -93,6 +93,11 @@ pub(super) fn finish(
 
 /// Stores `payload`, visible when it returns and durable before the next record is visible.
 pub(super) fn add(root: &Root, place: &Place, payload: &PutPayload) -> Result<(), LocalError> {
+    // While syncing fails, no more may come to wait.
+    if root.pending.is_full() {
+        let synced = root.pending.sync(root, None);
+        synced.others.map_err(LocalError::nothing)?;
+    }
     let mut temp = TempFile::create(root, &place.folder).map_err(LocalError::nothing)?;
     temp.write_pieces(payload).map_err(LocalError::nothing)?;
     let file = match temp.place(&place.name, Existing::Keep) {

@@ -336,6 +336,33 @@ async fn a_file_that_cannot_be_synced_is_written_anew_before_a_record_is_seen() 
     );
 }
 
+#[tokio::test]
+async fn while_syncing_fails_what_waits_does_not_grow() {
+    let dir = TempDir::new().unwrap();
+    let store = open_store(&dir);
+    // A file in place of the folder: what is in it can neither be synced nor written anew.
+    std::fs::write(dir.path().join("bad"), "").unwrap();
+    for number in 0..70 {
+        let place = Place {
+            folder: "bad".to_owned(),
+            name: format!("{number}"),
+        };
+        store.root.pending.push(pending::Added {
+            place,
+            payload: "bytes".into(),
+            unsettled: Vec::new(),
+            file: None,
+        });
+    }
+    let before = waiting(&store);
+    for number in 0..10 {
+        let path = Path::from(format!("good/{number}"));
+        assert!(store.put(&path, "x".into()).await.is_err());
+    }
+    assert_eq!(waiting(&store), before);
+    assert_eq!(listed(&store, None).await, set(&["bad"]));
+}
+
 #[test]
 fn one_blocking_thread_is_enough() {
     let runtime = tokio::runtime::Builder::new_current_thread()
