@@ -279,6 +279,7 @@ pub(crate) fn result_schema(statement: &Statement) -> Option<SchemaRef> {
         Statement::Command(command) => Some(command_schema(command)),
         Statement::Sql(statement) => match Ddl::of(statement) {
             Some(ddl) => Some(ddl.schema()),
+            None if ShowColumns::of(statement).is_some() => Some(result::columns_schema()),
             None => rows::counts(statement).then(result::count_schema),
         },
     }
