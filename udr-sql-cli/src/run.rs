@@ -164,7 +164,7 @@ impl Runner {
             Some(place) => stop.at(|| place),
             None => stop,
         };
-        for item in items.map_err(|uncut| placed(Stop::from(uncut.failure), uncut.line))? {
+        for item in items.map_err(|uncut| placed(Stop::Failed(uncut.failure), uncut.line))? {
             match self.step(&item.step).await {
                 // That nobody reads results ends a result; the rest has effects to come.
                 Ok(()) | Err(Stop::OutputClosed) => {}
