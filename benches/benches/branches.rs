@@ -206,7 +206,7 @@ fn far_back(criterion: &mut Criterion) {
         let store = store(&folder, Durability::None);
         let repository = Repository::create(store, Env::system()).await.unwrap();
         for n in 1..=COMMITS {
-            commit_row(&repository, n).await;
+            Box::pin(commit_row(&repository, n)).await;
         }
     });
     quiesce().unwrap();

@@ -129,7 +129,7 @@ async fn fill(folder: &Path, versions: u64) {
     let main = RefName::main();
     let mut newest = repository.head(&main).await.unwrap().version().unwrap().0;
     while newest < versions {
-        newest = commit(&repository, &batch).await.version.0;
+        newest = Box::pin(commit(&repository, &batch)).await.version.0;
     }
 }
 

@@ -387,6 +387,7 @@ async fn at(repository: &Repository, branch: &RefName, version: u64) -> Vec<i64>
     ids(&snapshot, &path("t")).await
 }
 
+#[expect(clippy::too_many_lines, reason = "one story of a name, told in order")]
 #[tokio::test]
 async fn a_name_used_again_reads_on_from_its_origin_and_its_log_has_no_gap() {
     let repository = with_table().await;
@@ -432,9 +433,9 @@ async fn a_name_used_again_reads_on_from_its_origin_and_its_log_has_no_gap() {
         // A branch, a tag and a transaction find a version that the log has under another number.
         let revision = Revision::at_version(Version(from + 1));
         let point = cold.resolve(&dev, &revision).await.unwrap();
-        let tag = RefName::new(&format!("life-{life}")).unwrap();
+        let tag = RefName::new(format!("life-{life}")).unwrap();
         cold.create_tag(&tag, &point).await.unwrap();
-        let leaf = RefName::new(&format!("leaf-{life}")).unwrap();
+        let leaf = RefName::new(format!("leaf-{life}")).unwrap();
         cold.create_branch(&leaf, &point).await.unwrap();
         assert_eq!(
             at(&cold, &leaf, from + 1).await,
@@ -753,17 +754,17 @@ async fn a_commit_says_what_became_of_a_view_whose_name_a_table_takes() {
     txn.create_view(&path("v"), view, OnExisting::Refuse)
         .await
         .unwrap();
-    drop(committed(txn).await);
+    let _done = committed(txn).await;
     let mut txn = repository.begin(&RefName::main()).await.unwrap();
     txn.drop_view(&path("v")).await.unwrap();
     txn.create_table(&path("v"), schema()).await.unwrap();
-    drop(committed(txn).await);
+    let _done = committed(txn).await;
     let operation = head(&repository).await.commit().operation();
     assert_eq!(operation, "CREATE TABLE, DROP VIEW");
     let mut txn = repository.begin(&RefName::main()).await.unwrap();
     txn.create_table(&path("x"), schema()).await.unwrap();
     txn.drop_table(&path("x")).await.unwrap();
-    drop(committed(txn).await);
+    let _done = committed(txn).await;
     assert_eq!(head(&repository).await.commit().operation(), "NO CHANGE");
     clean(&repository).await;
 }
@@ -797,7 +798,7 @@ async fn a_state_of_another_repository_cannot_be_named() {
     let other = Repository::create(Store::memory(), env).await.unwrap();
     let mut txn = other.begin(&RefName::main()).await.unwrap();
     txn.create_table(&path("u"), schema()).await.unwrap();
-    drop(committed(txn).await);
+    let _done = committed(txn).await;
     let theirs = head(&other).await;
     let name = RefName::new("theirs").unwrap();
     let error = repository.create_tag(&name, &theirs).await.unwrap_err();

@@ -78,6 +78,7 @@ fn main() -> ExitCode {
     exit.into()
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each command")]
 fn act(
     runtime: &Runtime,
     args: &Args,

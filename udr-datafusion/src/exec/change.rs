@@ -200,7 +200,7 @@ impl ExecutionPlan for UdrChangeExec {
         let input = self.input.execute(0, context)?;
         let (stage, schema) = (Arc::clone(&self.stage), self.schema());
         let count = async move {
-            let count = stage.run(input).await?;
+            let count = Box::pin(stage.run(input)).await?;
             let count = Arc::new(UInt64Array::from(vec![count]));
             Ok(RecordBatch::try_new(schema, vec![count])?)
         };
@@ -224,7 +224,7 @@ impl Stage {
                 return Err(to_datafusion(error));
             }
         }
-        found.files.extend(self.write_rest().await?);
+        found.files.extend(Box::pin(self.write_rest()).await?);
         let target = self.target.lock().take();
         let target = target.ok_or_else(|| to_datafusion(ran_already()))?;
         let hits = found.hits.values().map(DeletionVector::len).sum::<u64>();
@@ -257,13 +257,13 @@ impl Stage {
             return Ok(Vec::new());
         };
         let mut writer = first.writer;
-        for batch in first.batches.iter() {
+        for batch in &first.batches {
             writer.write(batch).await?;
         }
         for batch in rest.flat_map(|rest| rest.batches) {
             writer.write(&batch).await?;
         }
-        writer.finish().await
+        Box::pin(writer.finish()).await
     }
 
     /// The entries of the files with hits.

@@ -216,7 +216,7 @@ impl Mutating {
                 writer: self.writer,
                 batches,
             }),
-            None => self.found.files = self.writer.finish().await?,
+            None => self.found.files = Box::pin(self.writer.finish()).await?,
         }
         let pin = &self.spec.pin;
         let rows_of = |number| pin.scanned(number).map(|file| file.rows);

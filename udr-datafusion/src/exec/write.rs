@@ -220,7 +220,7 @@ impl Writing {
             self.writer.write(&batch).await?;
             self.baseline.record_output(batch.num_rows());
         }
-        let done = self.writer.finish().await?;
+        let done = Box::pin(self.writer.finish()).await?;
         self.files.add(done.len());
         for file in &done {
             self.bytes

@@ -90,7 +90,7 @@ struct State {
 impl UdrSession {
     pub(crate) fn new(parts: SessionParts) -> Self {
         Self {
-            validator: Arc::new(Validator::new(parts.context.clone())),
+            validator: Arc::new(Validator::new(Weak::clone(&parts.context))),
             checked: Mutex::default(),
             repository: parts.repository,
             catalog: parts.catalog,

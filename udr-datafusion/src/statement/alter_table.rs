@@ -23,6 +23,7 @@ use crate::error::to_datafusion;
 use crate::session::UdrSession;
 
 /// One operation, before its names are looked up.
+#[expect(clippy::large_enum_variant, reason = "there are a few for a statement")]
 enum Step {
     Add(Definition),
     Drop { name: String, if_exists: bool },

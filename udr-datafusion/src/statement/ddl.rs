@@ -128,7 +128,7 @@ impl Ddl {
         session: &Arc<UdrSession>,
     ) -> Result<RecordBatch> {
         match self {
-            Self::CreateTable(table) => create_table::run(state, session, table).await,
+            Self::CreateTable(table) => Box::pin(create_table::run(state, session, table)).await,
             Self::CreateView(create) => view::create(state, session, create).await,
             Self::Other(statement) => match statement.as_ref() {
                 Statement::Drop { .. } => drop(state, session, statement).await,

@@ -42,5 +42,5 @@ async fn has_hidden(state: &SessionState, name: &ObjectName, fold: bool) -> Resu
     };
     let columns = provider.schema();
     let own = |column: &&str| columns.column_with_name(column).is_some();
-    Ok(provider.is::<UdrTable>() && !HIDDEN.iter().any(|column| own(&column)))
+    Ok(provider.is::<UdrTable>() && !HIDDEN.iter().any(own))
 }

@@ -45,6 +45,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "they are lists of ranges")]
     fn live_rows_are_those_between_the_deleted_ones() {
         assert_eq!(ranges(&[], 5), [0..5]);
         assert_eq!(ranges(&[0], 5), [1..5]);

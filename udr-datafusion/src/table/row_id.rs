@@ -204,6 +204,10 @@ fn row_ids(arrays: &[ArrayRef]) -> Result<ArrayRef> {
             (files.value(at), rows.value(at))
         };
         // A position is not negative, so this is the encoding of a `RowId`.
+        #[expect(
+            clippy::big_endian_bytes,
+            reason = "the order of bytes is the order of positions"
+        )]
         let id = [file, position.to_be_bytes().as_slice()].concat();
         ids.append_value(id).map_err(|e| broken().with_source(e))?;
     }

@@ -194,7 +194,7 @@ async fn a_key_of_the_table_tells_a_conflict() {
     }
     let (kind, text) = f.udr_refused("INSERT INTO k (id) VALUES (1)").await;
     assert!(text.contains("k_pkey"), "{kind:?} {text}");
-    f.udr("INSERT INTO k REPLACE WHERE id = 1 SELECT 1, 99")
+    f.udr("INSERT INTO k (id, n) REPLACE WHERE id = 1 SELECT 1, 99")
         .await;
     assert_eq!(
         f.udr("SELECT n, twice FROM k WHERE id = 1").await,

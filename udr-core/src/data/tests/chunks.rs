@@ -107,7 +107,7 @@ async fn verified_ranges_are_the_same_bytes() {
 async fn a_flipped_bit_in_a_chunk_is_noticed_if_data_is_verified() {
     let fixture = Fixture::new();
     // Incompressible values: many bits can flip without a trace.
-    let numbers = (0..200_i64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64));
+    let numbers = (0..200_i64).map(|i| i.wrapping_mul(0x1e37_79b9_7f4a_7c15));
     let names = (0..200).map(|i| Digest::of(format!("{i}").as_bytes()).to_hex());
     let columns: [(&str, ArrayRef); 2] = [
         ("a", Arc::new(numbers.collect::<Int64Array>())),

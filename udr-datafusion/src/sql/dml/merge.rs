@@ -297,6 +297,10 @@ impl Both<'_> {
         }
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what the parser gives is taken apart"
+    )]
     fn values(&self, columns: Vec<ObjectName>, values: Values) -> Result<(Vec<String>, Vec<Expr>)> {
         let Ok([row]) = <[_; 1]>::try_from(values.rows) else {
             return Err(external(Error::invalid("an INSERT of a MERGE has one row")));
@@ -501,6 +505,10 @@ impl VisitorMut for After<'_> {
 }
 
 /// `INSERT (columns) VALUES (values)`
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the caller has no other use of it"
+)]
 pub(super) fn insert_of(columns: Vec<String>, values: Vec<Expr>) -> MergeInsertExpr {
     let columns = columns
         .iter()

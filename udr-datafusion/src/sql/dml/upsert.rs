@@ -22,6 +22,7 @@ use crate::sql::scope::folded;
 pub(crate) const EXCLUDED: &str = "excluded";
 
 /// What happens to a row whose key is in the table already.
+#[expect(clippy::large_enum_variant, reason = "there is one for a statement")]
 pub(super) enum Conflict {
     /// All its columns are replaced.
     Replace,
@@ -55,6 +56,11 @@ pub(crate) struct Upsert {
 /// # Errors
 ///
 /// `Invalid` if there is no key to tell a conflict by; those of MERGE.
+#[expect(
+    clippy::too_many_lines,
+    clippy::needless_pass_by_value,
+    reason = "one MERGE is put together from all that was parsed"
+)]
 pub(super) fn upsert(
     insert: Insert,
     conflict: Conflict,

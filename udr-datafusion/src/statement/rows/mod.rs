@@ -108,8 +108,8 @@ impl RowStatement {
             Form::Statement(statement) => planner.framed(*statement).await?,
             Form::Delete(rows) => planner.delete(rows).await?,
             Form::Update(rows) => planner.update(rows).await?,
-            Form::Upsert(upsert) => planner.upsert(*upsert).await?,
-            Form::Replace(replace) => planner.replace(*replace).await?,
+            Form::Upsert(upsert) => Box::pin(planner.upsert(*upsert)).await?,
+            Form::Replace(replace) => Box::pin(planner.replace(*replace)).await?,
         };
         let plan = checked(plan)?;
         match returning {
