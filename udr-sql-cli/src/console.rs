@@ -32,7 +32,6 @@ impl Console {
     }
 
     /// Says what was asked for, or what must not go unnoticed.
-    #[expect(clippy::unused_self, reason = "it is what the console says")]
     pub(crate) fn tell(&self, text: &str) {
         say(&printable_lines(text));
     }

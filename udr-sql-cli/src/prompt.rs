@@ -79,7 +79,7 @@ pub(crate) fn prompt(runtime: &Runtime, runner: &mut Runner) -> Result<Exit, Fai
 }
 
 /// Gives a typed or pasted text to the script, line by line, up to what cannot be cut.
-fn push(script: &mut Script, text: &str) -> (Vec<Item>, Option<Failure>) {
+fn push(script: &mut Script, text: &str) -> (Vec<Item>, Option<Box<Failure>>) {
     let mut items = Vec::new();
     for line in lines(text) {
         match script.push(line) {

@@ -172,7 +172,7 @@ impl Runner {
         let items = match items {
             Ok(items) => items,
             Err(uncut) => {
-                self.pass_over(placed(Stop::from(uncut.failure), uncut.line))?;
+                self.pass_over(placed(Stop::Failed(uncut.failure), uncut.line))?;
                 Vec::new()
             }
         };

@@ -39,7 +39,7 @@ pub(crate) struct Uncut {
     /// The line it starts at, from 1.
     pub(crate) line: usize,
     /// Why.
-    pub(crate) failure: Failure,
+    pub(crate) failure: Box<Failure>,
 }
 
 /// The lines of a text. What else ends a line in a string is part of the string.
@@ -101,7 +101,7 @@ impl Script {
         let text = std::mem::take(&mut self.pending);
         let statements = split_statements(&text).map_err(|error| Uncut {
             line: self.start,
-            failure: Failure::from(error),
+            failure: Box::new(Failure::from(error)),
         })?;
         let mut from = 0;
         let items = statements.into_iter().map(|statement| {

@@ -68,7 +68,8 @@ impl RelationPlanner for VersionClauses {
             return Err(to_datafusion(
                 Error::unsupported("the clause after a table's name is not supported")
                     .with("name", name.to_string())
-                    .with("clause", clause),
+                    .with("clause", clause)
+                    .with_hint("choose rows with WHERE or LIMIT"),
             ));
         }
         Ok(RelationPlanning::Original(Box::new(relation)))

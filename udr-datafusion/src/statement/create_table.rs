@@ -51,8 +51,8 @@ pub(super) async fn run(
             "a table is replaced or kept: OR REPLACE and IF NOT EXISTS exclude each other",
         )));
     }
-    // What the query reads is planned from here on: a change that others make to a table that is
-    // replaced is seen by the query, or is a conflict.
+    // Before the query is planned: what others publish to a table that is replaced after the query
+    // has read it, or meanwhile, is a conflict and is not lost.
     let base = session.pinned(&Source::Tip).await.map_err(to_datafusion)?;
     let planned = plan(state, statement).await?;
     let schema = schema(state, statement, &planned, &definitions)?;
