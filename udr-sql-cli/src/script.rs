@@ -58,7 +58,6 @@ impl Script {
     /// # Errors
     ///
     /// Text that cannot be cut into statements; it is dropped.
-    #[expect(clippy::result_large_err, reason = "it is made once for a script")]
     pub(crate) fn push(&mut self, line: &str) -> Result<Vec<Item>, Uncut> {
         self.lines += 1;
         if self.is_empty() {
@@ -91,12 +90,10 @@ impl Script {
     /// # Errors
     ///
     /// As [`Script::push`].
-    #[expect(clippy::result_large_err, reason = "it is made once for a script")]
     pub(crate) fn finish(mut self) -> Result<Vec<Item>, Uncut> {
         self.cut()
     }
 
-    #[expect(clippy::result_large_err, reason = "it is made once for a script")]
     fn cut(&mut self) -> Result<Vec<Item>, Uncut> {
         let text = std::mem::take(&mut self.pending);
         let statements = split_statements(&text).map_err(|error| Uncut {

@@ -88,9 +88,9 @@ impl DB for Session {
             return Ok(DBOutput::StatementComplete(0));
         }
         let mut rows = csv(&answer);
-        let types = rows.remove(0).iter().map(|_| DefaultColumnType::Any);
+        let header = rows.remove(0);
         Ok(DBOutput::Rows {
-            types: types.collect(),
+            types: vec![DefaultColumnType::Any; header.len()],
             rows,
         })
     }
