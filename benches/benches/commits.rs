@@ -46,13 +46,15 @@ const RECORD: [u8; 512] = [b'x'; 512];
 /// Set for the processes that this one starts.
 const WRITER: &str = "UDR_BENCH_WRITER";
 
-fn batch() -> RecordBatch {
+/// The rows of one commit: no two commits have the same.
+fn batch(number: u64) -> RecordBatch {
     let schema = ArrowSchema::new(vec![
         Field::new("id", DataType::Int64, false),
         Field::new("name", DataType::Utf8, true),
         Field::new("value", DataType::Float64, true),
     ]);
-    let ids = Int64Array::from_iter_values(0..100);
+    let first = i64::try_from(number).unwrap() * 100;
+    let ids = Int64Array::from_iter_values(first..first + 100);
     let names = StringArray::from_iter_values((0..100).map(|n| format!("name {n}")));
     let values = Float64Array::from_iter_values((0..100).map(f64::from));
     let columns = (Arc::new(ids), Arc::new(names), Arc::new(values));
@@ -94,7 +96,7 @@ async fn publish(transaction: Transaction) -> Committed {
     }
 }
 
-async fn commit(repository: &Repository, batch: &RecordBatch) -> Committed {
+async fn commit(repository: &Repository, number: u64) -> Committed {
     let mut transaction = repository.begin(&RefName::main()).await.unwrap();
     let table = transaction.snapshot().table(&path()).await.unwrap();
     let mut writer = TableWriter::new(
@@ -106,7 +108,7 @@ async fn commit(repository: &Repository, batch: &RecordBatch) -> Committed {
         WriteOptions::default(),
     )
     .unwrap();
-    writer.write(batch).await.unwrap();
+    writer.write(&batch(number)).await.unwrap();
     let files = writer.finish().await.unwrap();
     transaction.append(&path(), files).await.unwrap();
     publish(transaction).await
@@ -117,7 +119,7 @@ async fn create(folder: &Path) {
     let store = store(folder, Durability::Full);
     let repository = Repository::create(store, Env::system()).await.unwrap();
     let mut transaction = repository.begin(&RefName::main()).await.unwrap();
-    let schema = Schema::from_arrow(&batch().schema()).unwrap();
+    let schema = Schema::from_arrow(&batch(0).schema()).unwrap();
     transaction.create_table(&path(), schema).await.unwrap();
     let _ = publish(transaction).await;
 }
@@ -125,18 +127,16 @@ async fn create(folder: &Path) {
 /// Makes commits quickly until the branch has `versions`.
 async fn fill(folder: &Path, versions: u64) {
     let repository = open(folder, Durability::None).await;
-    let batch = batch();
     let main = RefName::main();
     let mut newest = repository.head(&main).await.unwrap().version().unwrap().0;
     while newest < versions {
-        newest = Box::pin(commit(&repository, &batch)).await.version.0;
+        newest = Box::pin(commit(&repository, newest)).await.version.0;
     }
 }
 
 /// Writes what a commit must write, under names that nothing has.
 struct Floor {
     folder: PathBuf,
-    batch: RecordBatch,
     next: u64,
     /// What the disk took.
     disk: Duration,
@@ -149,14 +149,13 @@ impl Floor {
         }
         Self {
             folder,
-            batch: batch(),
             next: 0,
             disk: Duration::ZERO,
         }
     }
 
     fn commit(&mut self) {
-        let parquet = parquet(&self.batch);
+        let parquet = parquet(&batch(self.next));
         let name = format!("{:012}", self.next);
         let write = || {
             write_durably(&self.folder.join("data"), &name, &parquet).unwrap();
@@ -173,7 +172,6 @@ fn alone(criterion: &mut Criterion) {
     let scratch = scratch().unwrap();
     let folder = scratch.path().join("repository");
     let mut floor = Floor::new(scratch.path().join("floor"));
-    let batch = batch();
     runtime.block_on(create(&folder));
     for length in LENGTHS {
         runtime.block_on(fill(&folder, length));
@@ -181,6 +179,7 @@ fn alone(criterion: &mut Criterion) {
         let repository = runtime.block_on(open(&folder, Durability::Full));
         let name = format!("commit_at_{length}");
         let before = (floor.disk, floor.next);
+        let mut number = length;
         compare(criterion, &name, BLOCK, || {
             let mut round = Round {
                 udr: Default::default(),
@@ -188,7 +187,8 @@ fn alone(criterion: &mut Criterion) {
             };
             for _ in 0..BLOCK {
                 round.floor += time(|| floor.commit()).1;
-                round.udr += time(|| runtime.block_on(commit(&repository, &batch))).1;
+                round.udr += time(|| runtime.block_on(commit(&repository, number))).1;
+                number += 1;
             }
             round
         });
@@ -261,10 +261,10 @@ fn write_and_exit(kind: &str) {
     }
     let runtime = Runtime::new().unwrap();
     let repository = runtime.block_on(open(&folder, Durability::Full));
-    let batch = batch();
+    let first = u64::from(std::process::id()) << 16;
     wait();
-    let attempts = (0..COMMITS_PER_WRITER)
-        .map(|_| runtime.block_on(commit(&repository, &batch)).attempts)
+    let attempts = (first..first + u64::from(COMMITS_PER_WRITER))
+        .map(|number| runtime.block_on(commit(&repository, number)).attempts)
         .sum::<u32>();
     println!("{attempts}");
 }

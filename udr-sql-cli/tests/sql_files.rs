@@ -193,9 +193,9 @@ fn run(file: &str) {
     let records = parse_file::<DefaultColumnType>(folder().join(file)).unwrap();
     let mut runner = Runner::new(|| async { Ok(Session::new(&udr)) });
     let records = records.into_iter().map(as_it_is_answered);
-    if let Err(error) = runner.run_multi(records) {
-        panic!("{}", error.display(false));
-    }
+    let ran = runner.run_multi(records);
+    let failure = ran.err().map(|error| error.display(false).to_string());
+    assert!(failure.is_none(), "{}", failure.unwrap_or_default());
     drop(runner);
     udr.run(&["fsck", "--data", "--repo", "lake"]).ok();
 }

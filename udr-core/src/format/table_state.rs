@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ColumnStats, Constraint, Manifest, ManifestRef, Schema, Stored, live_column_stats, merge_column_stats,
+    ColumnStats, Constraint, Manifest, ManifestRef, Schema, Stored, live_column_stats,
+    merge_column_stats,
 };
 use crate::error::{Error, Result};
 use crate::id::{FieldId, TableId};

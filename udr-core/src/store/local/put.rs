@@ -22,7 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::PutPayload;
 
-use super::folder::Root;
+use super::folder::{Folder, Root};
 use super::pending::Added;
 use super::temp::{Existing, TempFile};
 use crate::store::failure::LocalError;
@@ -98,12 +98,17 @@ pub(super) fn add(root: &Root, place: &Place, payload: &PutPayload) -> Result<()
         let synced = root.pending.sync(root, None);
         synced.others.map_err(LocalError::nothing)?;
     }
-    let mut temp = TempFile::create(root, &place.folder).map_err(LocalError::nothing)?;
+    let folder = root.folder(&place.folder).map_err(LocalError::nothing)?;
+    // Looked for first: file systems are slow to make a file soon after one was removed.
+    if let Some(file) = open_if_same(&folder, &place.name, payload) {
+        return leave_to_sync(root, place, payload, &folder, Arc::new(file));
+    }
+    let mut temp = TempFile::create_in(root, folder).map_err(LocalError::nothing)?;
     temp.write_pieces(payload).map_err(LocalError::nothing)?;
     let file = match temp.place(&place.name, Existing::Keep) {
         Ok(()) => Arc::clone(temp.file()),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-            match open_if_same(&temp, &place.name, payload) {
+            match open_if_same(&temp.folder, &place.name, payload) {
                 Some(file) => Arc::new(file),
                 None => {
                     return finish(root, temp, &place.name, Existing::Replace).map_err(Into::into);
@@ -112,14 +117,25 @@ pub(super) fn add(root: &Root, place: &Place, payload: &PutPayload) -> Result<()
         }
         Err(e) => return Err(LocalError::nothing(e)),
     };
+    leave_to_sync(root, place, payload, &temp.folder, file)
+}
+
+/// Leaves a file that has its name to be synced before the next record.
+fn leave_to_sync(
+    root: &Root,
+    place: &Place,
+    payload: &PutPayload,
+    folder: &Folder,
+    file: Arc<File>,
+) -> Result<(), LocalError> {
     if !root.syncs() {
-        root.remember(temp.folder.unsettled());
+        root.remember(folder.unsettled());
         return Ok(());
     }
     root.pending.push(Added {
         place: place.clone(),
         payload: payload.clone(),
-        unsettled: temp.folder.unsettled().to_vec(),
+        unsettled: folder.unsettled().to_vec(),
         file: Some(file),
     });
     if root.pending.is_full() {
@@ -132,8 +148,8 @@ pub(super) fn add(root: &Root, place: &Place, payload: &PutPayload) -> Result<()
 }
 
 /// The file that has the name already, if it has these bytes.
-fn open_if_same(temp: &TempFile, name: &str, payload: &PutPayload) -> Option<File> {
-    let mut file = temp.folder.dir.open(name).ok()?.into_std();
+fn open_if_same(folder: &Folder, name: &str, payload: &PutPayload) -> Option<File> {
+    let mut file = folder.dir.open(name).ok()?.into_std();
     let metadata = file.metadata().ok()?;
     if !metadata.is_file() || metadata.len() != payload.content_length() as u64 {
         return None;

@@ -37,7 +37,11 @@ pub(super) struct TempFile {
 impl TempFile {
     /// Makes one in the folder at `path` below the root, which is made if need be.
     pub(super) fn create(root: &Root, path: &str) -> io::Result<Self> {
-        let folder = root.folder(path)?;
+        Self::create_in(root, root.folder(path)?)
+    }
+
+    /// Makes one in `folder`.
+    pub(super) fn create_in(root: &Root, folder: Folder) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         let mut tries = 0;

@@ -203,7 +203,14 @@ async fn hints_are_overwritten_and_damaged_ones_are_none() {
     }
     let store = on_disk(&dir.path().join("none"), &quick());
     let hint = dir.path().join("none/refs/heads/main/hint.json");
-    for damage in ["", "x", "-1", "+5", "99999999999999999999999", &"1".repeat(100)] {
+    for damage in [
+        "",
+        "x",
+        "-1",
+        "+5",
+        "99999999999999999999999",
+        &"1".repeat(100),
+    ] {
         std::fs::write(&hint, damage).unwrap();
         assert_eq!(
             store.get_hint(BRANCH, &main).await.unwrap(),
