@@ -53,7 +53,7 @@ async fn reader(repository: &Repository, range: std::ops::Range<i64>) -> Transac
     let mut txn = begin(repository).await;
     txn.set_isolation(Isolation::Serializable);
     let table = txn.snapshot().table(&t()).await.unwrap();
-    txn.record_read(table.id(), Some(IdRange::of(range)));
+    txn.reads().table(table.id(), Some(IdRange::of(range)));
     insert(&mut txn, [1_000 + i64::try_from(table.rows()).unwrap()]).await;
     txn
 }
@@ -101,7 +101,7 @@ async fn a_serializable_transaction_conflicts_with_what_would_have_changed_what_
         for (txn, id) in [(&mut a, 1), (&mut b, 11)] {
             txn.set_isolation(isolation);
             let table = txn.snapshot().table(&t()).await.unwrap();
-            txn.record_read(table.id(), None);
+            txn.reads().table(table.id(), None);
             update(txn, 1, |found| found == id).await;
         }
         commit(a).await;
@@ -119,7 +119,7 @@ async fn a_serializable_transaction_conflicts_with_a_name_that_came_or_a_table_t
     let repository = filled(1).await;
     let u = RelationPath::parse("public", "u").unwrap();
     let mut ours = reader(&repository, 500..600).await;
-    ours.record_missing(&u);
+    ours.reads().name(&u);
     let mut theirs = begin(&repository).await;
     theirs.create_table(&u, schema()).await.unwrap();
     commit(theirs).await;

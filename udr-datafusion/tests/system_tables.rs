@@ -87,6 +87,8 @@ async fn a_tables_files_add_up_to_its_rows() {
             .await,
         "2"
     );
+    let deleted = "SELECT rows, deleted_rows, deletion_vector IS NULL FROM t$files ORDER BY rows";
+    assert_eq!(f.udr(deleted).await, ["1|0|true", "2|0|true"]);
     f.run("START TRANSACTION").await;
     f.run("INSERT INTO t VALUES (4, 'd')").await;
     assert_eq!(f.value("SELECT sum(rows) FROM t$files").await, "4");
@@ -95,6 +97,13 @@ async fn a_tables_files_add_up_to_its_rows() {
             .await,
         "1"
     );
+    f.run("COMMIT").await;
+    f.run("DELETE FROM t WHERE id = 2").await;
+    let deleted = "SELECT rows, deleted_rows FROM t$files WHERE deletion_vector IS NOT NULL";
+    assert_eq!(f.udr(deleted).await, ["2|1"]);
+    let sums = "SELECT sum(rows), sum(deleted_rows) FROM";
+    assert_eq!(f.udr(&format!("{sums} t$files")).await, ["4|1"]);
+    assert_eq!(f.udr(&format!("{sums} t$manifests")).await, ["4|1"]);
 }
 
 #[tokio::test]

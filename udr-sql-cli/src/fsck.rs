@@ -76,10 +76,12 @@ fn summary(report: &FsckReport) -> String {
         n => format!("{n} problems"),
     };
     format!(
-        "{verdict}; checked {} ref records, {} commits, {} metadata objects and {} data files ({})",
+        "{verdict}; checked {} ref records, {} commits, {} metadata objects, {} deletion vectors \
+         and {} data files ({})",
         HumanCount(report.records),
         HumanCount(report.commits),
         HumanCount(report.objects),
+        HumanCount(report.deletion_vectors),
         HumanCount(report.data_files),
         HumanBytes(report.data_bytes)
     )

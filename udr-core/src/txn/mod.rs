@@ -28,8 +28,7 @@ pub use self::ahead::read_ahead;
 pub use self::alter::Alteration;
 pub use self::conflict::Conflict;
 pub(crate) use self::publish::{snapshot_at, snapshot_of};
-pub use self::reads::Isolation;
-use self::reads::Reads;
+pub use self::reads::{Isolation, ReadLog};
 use self::rows::RowEdit;
 pub use self::rows::{RowChanges, RowOperation};
 pub use self::validate::Validate;
@@ -75,7 +74,7 @@ pub struct Transaction {
     about: About,
     validator: Option<Arc<dyn Validate>>,
     isolation: Isolation,
-    reads: Reads,
+    reads: ReadLog,
 }
 
 /// What is said of a commit.
@@ -173,7 +172,7 @@ impl Transaction {
             about,
             validator: None,
             isolation: Isolation::default(),
-            reads: Reads::default(),
+            reads: ReadLog::default(),
         }
     }
 
@@ -462,15 +461,9 @@ impl Transaction {
         self.isolation = isolation;
     }
 
-    /// Remembers that the rows of a table that can match were read: all of them without a
-    /// predicate. It matters to a serializable transaction.
-    pub fn record_read(&mut self, table: TableId, predicate: Option<Arc<dyn Prune>>) {
-        self.reads.table(table, predicate);
-    }
-
-    /// Remembers that a name was looked up and stood for nothing, or for a view.
-    pub fn record_missing(&mut self, path: &RelationPath) {
-        self.reads.name(path.clone());
+    /// What it read: whoever reads for a serializable transaction notes it there.
+    pub fn reads(&self) -> &ReadLog {
+        &self.reads
     }
 
     /// Says who makes the change.

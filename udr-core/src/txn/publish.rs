@@ -190,7 +190,11 @@ impl Transaction {
         }
         let base = snapshot_of(context, &record).await?;
         if self.isolation == Isolation::Serializable {
-            let conflicts = self.reads.conflicts(&self.base, &base, &theirs).await?;
+            let conflicts = self
+                .reads
+                .so_far()
+                .conflicts(&self.base, &base, &theirs)
+                .await?;
             if !conflicts.is_empty() {
                 return Ok(Rebased::Conflicts(conflicts));
             }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::conflict::{Conflict, Theirs};
 use crate::error::Result;
 use crate::format::TableOperation;
@@ -23,7 +25,33 @@ pub enum Isolation {
     Serializable,
 }
 
-/// What a transaction read.
+/// What a transaction read: it matters to a serializable one.
+///
+/// All clones of a transaction share one log, and going back to a savepoint takes nothing out of
+/// it: what was read was read.
+#[derive(Debug, Clone, Default)]
+pub struct ReadLog {
+    reads: Arc<Mutex<Reads>>,
+}
+
+impl ReadLog {
+    /// Notes that the rows of a table that can match were read: all of them without a predicate.
+    pub fn table(&self, table: TableId, predicate: Option<Arc<dyn Prune>>) {
+        self.reads.lock().table(table, predicate);
+    }
+
+    /// Notes that a name was looked up and stood for nothing, or for a view.
+    pub fn name(&self, path: &RelationPath) {
+        self.reads.lock().names.insert(path.clone());
+    }
+
+    /// What was read so far.
+    pub(super) fn so_far(&self) -> Reads {
+        self.reads.lock().clone()
+    }
+}
+
+/// What was read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reads {
     /// No predicates stand for the whole table.
@@ -33,7 +61,7 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    pub(super) fn table(&mut self, table: TableId, predicate: Option<Arc<dyn Prune>>) {
+    fn table(&mut self, table: TableId, predicate: Option<Arc<dyn Prune>>) {
         let Some(predicate) = predicate else {
             self.tables.insert(table, Vec::new());
             return;
@@ -46,10 +74,6 @@ impl Reads {
             Some(full) if full.len() >= PREDICATES_MAX => full.clear(),
             Some(predicates) => predicates.push(predicate),
         }
-    }
-
-    pub(super) fn name(&mut self, path: RelationPath) {
-        self.names.insert(path);
     }
 
     /// What was read at `base` and is other at `head`.

@@ -74,31 +74,35 @@ impl UdrSchema {
         {
             tracing::debug!(%error, "the names of the state could not be read");
         }
-        Ok(Some(
-            match (pinned.snapshot.relation(&path).await?, name.part) {
-                // Looking for what there is instead costs more than the statement may.
-                (None, _) if self.session.is_table_function(text) => return Ok(None),
-                (None, _) => {
-                    return Err(
-                        missing::relation(&self.session, &pinned.snapshot, &path, &scope).await,
-                    );
-                }
-                (Some(Relation::Table(table)), None) => {
-                    Arc::new(UdrTable::new(Arc::clone(&self.session), scope, &table)?)
-                }
-                (Some(Relation::Table(table)), Some(Part::Rows)) => {
-                    let table = UdrTable::new(Arc::clone(&self.session), scope, &table)?;
-                    Arc::new(RowsTable::with_origin(table)?)
-                }
-                (Some(Relation::Table(table)), Some(Part::Metadata(kind))) => Arc::new(
-                    MetadataTable::of_table(Arc::clone(&self.session), &scope, &table, kind),
-                ),
-                (Some(Relation::View(view)), None) => {
-                    view::provider(&self.session, &scope, &path, &view).await?
-                }
-                (Some(Relation::View(_)), Some(_)) => return Err(missing::no_metadata(&path)),
-            },
-        ))
+        let found = pinned.snapshot.relation(&path).await?;
+        if !matches!(found, Some(Relation::Table(_)))
+            && let Some(reads) = self.session.reads(&pinned)
+        {
+            reads.name(&path);
+        }
+        Ok(Some(match (found, name.part) {
+            // Looking for what there is instead costs more than the statement may.
+            (None, _) if self.session.is_table_function(text) => return Ok(None),
+            (None, _) => {
+                return Err(
+                    missing::relation(&self.session, &pinned.snapshot, &path, &scope).await,
+                );
+            }
+            (Some(Relation::Table(table)), None) => {
+                Arc::new(UdrTable::new(Arc::clone(&self.session), scope, &table)?)
+            }
+            (Some(Relation::Table(table)), Some(Part::Rows)) => {
+                let table = UdrTable::new(Arc::clone(&self.session), scope, &table)?;
+                Arc::new(RowsTable::with_origin(table)?)
+            }
+            (Some(Relation::Table(table)), Some(Part::Metadata(kind))) => Arc::new(
+                MetadataTable::of_table(Arc::clone(&self.session), &scope, &table, kind),
+            ),
+            (Some(Relation::View(view)), None) => {
+                view::provider(&self.session, &scope, &path, &view).await?
+            }
+            (Some(Relation::View(_)), Some(_)) => return Err(missing::no_metadata(&path)),
+        }))
     }
 
     fn is_branch_catalog(&self, scope: &Scope) -> bool {

@@ -137,6 +137,9 @@ pub(crate) async fn views_unchanged(
 ) -> Result<()> {
     for step in views {
         let state = pin.state(session, &step.source).await?;
+        if let Some(reads) = session.reads(&state) {
+            reads.name(&step.path);
+        }
         let same = matches!(
             state.snapshot.relation(&step.path).await?,
             Some(Relation::View(view)) if *view.sql == *step.sql

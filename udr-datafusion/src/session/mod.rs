@@ -21,10 +21,12 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use parking_lot::{Mutex, RwLock};
 use udr_core::data::{FooterCache, WriteOptions};
 use udr_core::format::DataFile;
+use udr_core::id::TransactionId;
 use udr_core::name::RefName;
 use udr_core::refs::Revision;
 use udr_core::snapshot::Snapshot;
 use udr_core::store::Verify;
+use udr_core::txn::ReadLog;
 use udr_core::{Error, Moment, Repository, Result};
 
 use crate::constraint::{RuleBasis, Validator};
@@ -81,6 +83,8 @@ struct State {
     /// How much is verified, where that is not what the store's options say.
     verify: Option<Verify>,
     transaction: Slot,
+    /// What the serializable transaction with this id read; it may be over.
+    reads: Option<(TransactionId, ReadLog)>,
     /// Counts the changes that were made in transactions.
     changes: u64,
     /// How many there were when changes were last undone.
@@ -106,6 +110,7 @@ impl UdrSession {
                 author: None,
                 verify: None,
                 transaction: Slot::Idle,
+                reads: None,
                 changes: 0,
                 undone: 0,
             }),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use udr_core::id::{Epoch, TransactionId};
 use udr_core::refs::Revision;
-use udr_core::txn::{CommitOutcome, Committed, Transaction, Validate};
+use udr_core::txn::{CommitOutcome, Committed, Isolation, ReadLog, Transaction, Validate};
 use udr_core::{Error, ErrorKind, Result};
 
 use super::slot::{Open, Slot, busy, no_transaction, read_only};
@@ -17,6 +17,8 @@ use super::{Pinned, State, UdrSession};
 /// How a transaction starts.
 #[derive(Debug, Clone, Default)]
 pub struct BeginOptions {
+    /// What others may not change meanwhile.
+    pub isolation: Isolation,
     /// Refuses changes.
     pub read_only: bool,
     /// Reads this state instead of the head of the branch; only together with `read_only`.
@@ -60,7 +62,10 @@ impl WriteTarget {
 impl UdrSession {
     /// Starts a transaction: until it ends, statements read its base and their own changes.
     ///
-    /// Its isolation is snapshot isolation.
+    /// A serializable one conflicts, when it commits, with whatever others did to rows that its
+    /// statements can have read, to views that they went through and to names that they did not
+    /// find. Which rows those are is told by the bounds of files, so it can conflict with a change
+    /// of others. What lists names, branches or history is not looked at.
     ///
     /// # Errors
     ///
@@ -87,11 +92,19 @@ impl UdrSession {
         } else {
             self.refuse_pinned()?;
             let branch = self.branch();
-            let transaction = self.repository.begin(&branch).await?;
+            let mut transaction = self.repository.begin(&branch).await?;
+            transaction.set_isolation(options.isolation);
             Open::Writing(Box::new(transaction))
         };
         let mut state = self.state.lock();
         super::refuse_open(&state, nested)?;
+        // A reader's state is one that was published, so it reads as if it had run then.
+        state.reads = match &open {
+            Open::Writing(transaction) if options.isolation == Isolation::Serializable => {
+                Some((transaction.id(), transaction.reads().clone()))
+            }
+            _ => None,
+        };
         state.transaction = Slot::Open(open);
         Ok(())
     }
@@ -297,6 +310,13 @@ impl UdrSession {
         };
         self.forget_names();
         Ok(done)
+    }
+
+    /// Where to note what a statement reads at `pinned`, if that matters to anybody.
+    pub(crate) fn reads(&self, pinned: &Pinned) -> Option<ReadLog> {
+        let state = self.state.lock();
+        let (id, log) = state.reads.as_ref()?;
+        (pinned.transaction == Some(*id)).then(|| log.clone())
     }
 
     fn refuse_pinned(&self) -> Result<()> {

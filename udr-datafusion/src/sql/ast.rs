@@ -2,6 +2,7 @@
 
 use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as SqlStatement;
+use udr_core::txn::Isolation;
 
 /// One parsed statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     /// `BEGIN …`, `START TRANSACTION …`
     Begin {
         access: Access,
+        isolation: Isolation,
         as_of: Option<StateName>,
     },
     /// `COMMIT [MESSAGE '…']`, `END …`

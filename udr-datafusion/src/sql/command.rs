@@ -3,6 +3,7 @@
 use datafusion::common::Result;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use udr_core::Error;
+use udr_core::txn::Isolation;
 
 use super::ast::{Access, Command, Effect, Existing, Missing, RefKind, StateName};
 use super::cursor::Cursor;
@@ -46,6 +47,7 @@ pub(super) fn command(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
 fn begin(cursor: &mut Cursor<'_>) -> Result<Command> {
     let mut access = None;
     let mut as_of = None;
+    let mut level = None;
     loop {
         if access.is_none() && cursor.take(&["READ", "ONLY"]) {
             access = Some(Access::ReadOnly);
@@ -54,8 +56,8 @@ fn begin(cursor: &mut Cursor<'_>) -> Result<Command> {
             }
         } else if access.is_none() && cursor.take(&["READ", "WRITE"]) {
             access = Some(Access::ReadWrite);
-        } else if cursor.take(&["ISOLATION", "LEVEL"]) {
-            isolation(cursor)?;
+        } else if level.is_none() && cursor.take(&["ISOLATION", "LEVEL"]) {
+            level = Some(isolation(cursor)?);
         } else if cursor.ends_after(0) {
             break;
         } else if !cursor.take_token(&Token::Comma) {
@@ -64,12 +66,13 @@ fn begin(cursor: &mut Cursor<'_>) -> Result<Command> {
     }
     Ok(Command::Begin {
         access: access.unwrap_or(Access::ReadWrite),
+        isolation: level.unwrap_or_default(),
         as_of,
     })
 }
 
-/// Snapshot isolation is what there is: weaker levels get it, stronger ones are refused.
-fn isolation(cursor: &mut Cursor<'_>) -> Result<()> {
+/// Levels that are weaker than a snapshot get one.
+fn isolation(cursor: &mut Cursor<'_>) -> Result<Isolation> {
     let given: [&[&str]; 4] = [
         &["SNAPSHOT"],
         &["REPEATABLE", "READ"],
@@ -77,13 +80,10 @@ fn isolation(cursor: &mut Cursor<'_>) -> Result<()> {
         &["READ", "UNCOMMITTED"],
     ];
     if given.iter().any(|level| cursor.take(level)) {
-        return Ok(());
+        return Ok(Isolation::Snapshot);
     }
     if cursor.take(&["SERIALIZABLE"]) {
-        return Err(external(
-            Error::unsupported("serializable transactions are not implemented")
-                .with_hint("transactions have snapshot isolation: `ISOLATION LEVEL SNAPSHOT`"),
-        ));
+        return Ok(Isolation::Serializable);
     }
     cursor.unexpected("an isolation level")
 }

@@ -11,13 +11,22 @@ use crate::sql::ast::{Access, Command};
 
 pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<RecordBatch> {
     match command {
-        Command::Begin { access, as_of } => {
+        Command::Begin {
+            access,
+            isolation,
+            as_of,
+        } => {
             let as_of = match as_of {
                 Some(state) => Some(revision(session, state).await?),
                 None => None,
             };
             let read_only = matches!(access, Access::ReadOnly);
-            session.begin(BeginOptions { read_only, as_of }).await?;
+            let options = BeginOptions {
+                isolation: *isolation,
+                read_only,
+                as_of,
+            };
+            session.begin(options).await?;
             done("transaction started")
         }
         Command::Commit { message } => commit(session, message.clone()).await,

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use udr_core::format::Constraint;
 use udr_core::name::RelationPath;
-use udr_core::snapshot::{Relation, TableSnapshot};
+use udr_core::snapshot::{Prune, Relation, TableSnapshot};
 use udr_core::{Error, Result};
 
 use super::file_rows::Files;
@@ -128,8 +128,12 @@ impl UdrTable {
         // Without the rule that pins whole statements, a scan is a statement of its own.
         let pin = self.pin.clone().unwrap_or_default();
         let resolved = self.resolve(&pin).await;
-        let (_, table) = resolved.map_err(to_datafusion)?;
+        let (pinned, table) = resolved.map_err(to_datafusion)?;
         let predicate = TablePredicate::new(state, table.schema(), &self.schema, filters);
+        let predicate = predicate.map(Arc::new);
+        if let Some(reads) = self.session.reads(&pinned) {
+            reads.table(table.id(), predicate.clone().map(|p| p as Arc<dyn Prune>));
+        }
         let scan = scan::Scan {
             session: &self.session,
             pin: &pin,
@@ -140,7 +144,7 @@ impl UdrTable {
             limit: limit.filter(|_| filters.is_empty()),
             files: &Files::All,
         };
-        scan.plan(state, predicate.as_ref()).await
+        scan.plan(state, predicate.as_deref()).await
     }
 
     /// The table at the state of a statement that changes some of its rows, and where the change

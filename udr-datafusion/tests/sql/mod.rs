@@ -14,6 +14,7 @@ mod merge_forms;
 mod queries;
 mod refs;
 mod returning;
+mod serializable;
 mod show;
 mod transactions;
 mod update_from;

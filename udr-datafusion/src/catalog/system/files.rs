@@ -17,6 +17,8 @@ pub(super) fn files_schema() -> SchemaRef {
             Field::new("digest", DataType::Utf8, false),
             Field::new("epoch", DataType::UInt32, false),
             Field::new("rows", DataType::UInt64, false),
+            Field::new("deleted_rows", DataType::UInt64, false),
+            Field::new("deletion_vector", DataType::Utf8, true),
             Field::new("bytes", DataType::UInt64, false),
             Field::new("added_at", DataType::UInt64, true),
             Field::new("columns", DataType::Utf8, false),
@@ -33,6 +35,7 @@ pub(super) fn manifests_schema() -> SchemaRef {
             Field::new("level", DataType::UInt8, false),
             Field::new("files", DataType::UInt64, false),
             Field::new("rows", DataType::UInt64, false),
+            Field::new("deleted_rows", DataType::UInt64, false),
             Field::new("data_bytes", DataType::UInt64, false),
             Field::new("bytes", DataType::UInt64, false),
         ]))
@@ -65,6 +68,10 @@ pub(super) async fn files_batch(
     let added = files
         .iter()
         .map(|file| (file.added_at > 0).then_some(file.added_at));
+    let vectors = files.iter().map(|file| {
+        let vector = file.deletes.as_ref();
+        vector.map(|deletes| deletes.object.digest.to_hex())
+    });
     let columns: Vec<ArrayRef> = vec![
         text(|file| file.id.to_string()),
         text(|file| file.object.digest.to_hex()),
@@ -72,6 +79,8 @@ pub(super) async fn files_batch(
             files.iter().map(|file| file.object.epoch.0),
         )),
         count(|file| file.rows),
+        count(DataFile::deleted_rows),
+        Arc::new(vectors.collect::<StringArray>()),
         count(|file| file.object.bytes),
         Arc::new(added.collect::<UInt64Array>()),
         Arc::new(StringArray::from_iter_values(statistics)),
@@ -98,6 +107,7 @@ pub(super) async fn manifests_batch(
         )),
         count(|m| m.files),
         count(|m| m.rows),
+        count(|m| m.deleted),
         count(|m| m.data_bytes),
         count(|m| m.object.bytes),
     ];

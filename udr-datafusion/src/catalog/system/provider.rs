@@ -157,7 +157,11 @@ impl MetadataTable {
                 log_batch(session, &state().await?.snapshot, limit).await
             }
             What::Table { kind, path, id } => {
-                let snapshot = state().await?.snapshot;
+                let state = state().await?;
+                if let Some(reads) = session.reads(&state) {
+                    reads.table(*id, None);
+                }
+                let snapshot = state.snapshot;
                 match kind {
                     TableMetadata::History => history_batch(session, &snapshot, *id, limit).await,
                     TableMetadata::Snapshots => {

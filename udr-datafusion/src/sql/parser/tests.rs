@@ -1,5 +1,7 @@
 use datafusion::common::TableReference;
 
+use udr_core::txn::Isolation;
+
 use super::super::ast::{Access, Command, Effect, Existing, Missing, RefKind, StateName};
 use super::*;
 
@@ -37,6 +39,7 @@ fn state(revision: &str) -> Option<StateName> {
 fn transactions_start_in_every_spelling() {
     let plain = Command::Begin {
         access: Access::ReadWrite,
+        isolation: Isolation::Snapshot,
         as_of: None,
     };
     for sql in [
@@ -54,6 +57,7 @@ fn transactions_start_in_every_spelling() {
     }
     let read_only = |as_of| Command::Begin {
         access: Access::ReadOnly,
+        isolation: Isolation::Snapshot,
         as_of,
     };
     assert_eq!(command("BEGIN READ ONLY"), read_only(None));
@@ -72,7 +76,20 @@ fn transactions_start_in_every_spelling() {
     refused("BEGIN AS OF 'x'", "Expected: READ ONLY");
     refused("BEGIN READ ONLY READ WRITE", "Expected");
     refused("BEGIN ATOMIC", "Expected");
-    refused("BEGIN ISOLATION LEVEL SERIALIZABLE", "not implemented");
+    let serializable = Command::Begin {
+        access: Access::ReadWrite,
+        isolation: Isolation::Serializable,
+        as_of: None,
+    };
+    assert_eq!(
+        command("BEGIN ISOLATION LEVEL SERIALIZABLE, READ WRITE"),
+        serializable
+    );
+    refused(
+        "BEGIN ISOLATION LEVEL SERIALIZABLE ISOLATION LEVEL SNAPSHOT",
+        "Expected",
+    );
+    refused("BEGIN ISOLATION LEVEL CHAOS", "an isolation level");
     refused(
         "BEGIN READ ONLY AS OF TIMESTAMP 'soon'",
         "not a point in time",
@@ -184,6 +201,7 @@ fn what_a_state_is_said_to_be_is_kept() {
     ] {
         let expected = Command::Begin {
             access: Access::ReadOnly,
+            isolation: Isolation::Snapshot,
             as_of: Some(StateName {
                 kind,
                 revision: "v1".to_owned(),
