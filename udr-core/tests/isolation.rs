@@ -118,7 +118,7 @@ async fn a_serializable_transaction_conflicts_with_what_would_have_changed_what_
 async fn a_serializable_transaction_conflicts_with_a_name_that_came_or_a_table_that_was_emptied() {
     let repository = filled(1).await;
     let u = RelationPath::parse("public", "u").unwrap();
-    let mut ours = reader(&repository, 500..600).await;
+    let ours = reader(&repository, 500..600).await;
     ours.reads().name(&u);
     let mut theirs = begin(&repository).await;
     theirs.create_table(&u, schema()).await.unwrap();

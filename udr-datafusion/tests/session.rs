@@ -57,6 +57,7 @@ async fn a_read_only_transaction_can_read_an_older_state() {
     let options = BeginOptions {
         read_only: false,
         as_of: as_of.clone(),
+        ..BeginOptions::default()
     };
     assert_eq!(
         f.session.begin(options).await.unwrap_err().kind(),
@@ -66,6 +67,7 @@ async fn a_read_only_transaction_can_read_an_older_state() {
         .begin(BeginOptions {
             read_only: true,
             as_of,
+            ..BeginOptions::default()
         })
         .await
         .unwrap();

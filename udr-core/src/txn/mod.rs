@@ -40,7 +40,7 @@ use crate::id::{Digest, Epoch, TableId, TransactionId, Version};
 use crate::name::{NamespaceName, RefName, RelationPath};
 use crate::refs::RefLog;
 use crate::snapshot::overlay::Overlay;
-use crate::snapshot::{CatalogEntry, Loader, Prune, Snapshot};
+use crate::snapshot::{CatalogEntry, Loader, Snapshot};
 use crate::store::Store;
 
 /// The most savepoints that are open at once.
