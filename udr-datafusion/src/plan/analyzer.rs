@@ -14,10 +14,9 @@ use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{
     LogicalPlan, LogicalPlanBuilder, Statement, TableSource, TransactionAccessMode,
-    TransactionConclusion, TransactionEnd, TransactionIsolationLevel, TransactionStart, WriteOp,
+    TransactionConclusion, TransactionEnd, TransactionStart, WriteOp,
 };
 use datafusion::optimizer::AnalyzerRule;
-use udr_core::txn::Isolation;
 use udr_core::{Error, Result};
 
 use super::values::nullable_values;
@@ -83,26 +82,18 @@ impl UdrAnalyzerRule {
         }
     }
 
-    /// `START TRANSACTION`. DataFusion says `SERIALIZABLE` where no level is named, as the SQL
-    /// standard does, so that is what it gets; all others are weaker than a snapshot.
+    /// `START TRANSACTION`. DataFusion says `SERIALIZABLE` where no level is named, so nothing tells
+    /// whether it was: the level is that of a transaction that names none.
     fn start(&self, start: &TransactionStart) -> DataFusionResult<LogicalPlan> {
         let read_only = matches!(start.access_mode, TransactionAccessMode::ReadOnly);
-        let isolation = match start.isolation_level {
-            TransactionIsolationLevel::Serializable => Isolation::Serializable,
-            TransactionIsolationLevel::ReadUncommitted
-            | TransactionIsolationLevel::ReadCommitted
-            | TransactionIsolationLevel::RepeatableRead
-            | TransactionIsolationLevel::Snapshot => Isolation::Snapshot,
-        };
         let session = Arc::clone(&self.session);
         command(CommandTable::new(Arc::new(Schema::empty()), move || {
             let session = Arc::clone(&session);
             Box::pin(async move {
                 session
                     .begin(BeginOptions {
-                        isolation,
                         read_only,
-                        as_of: None,
+                        ..BeginOptions::default()
                     })
                     .await?;
                 nothing()
