@@ -25,6 +25,7 @@ mod golden_rows;
 mod model;
 mod oracle;
 mod races;
+mod row_writers;
 mod sql;
 mod world;
 mod writers;

@@ -62,24 +62,27 @@ pub(super) async fn run(session: &UdrSession, command: &Command) -> Result<Recor
                 None => "commits are by whom they were by at first".to_owned(),
             })
         }
-        Command::SetVerify(text) => {
-            let verify = match text.as_deref().map(str::to_ascii_lowercase).as_deref() {
-                None => None,
-                Some("full") => Some(Verify::Full),
-                Some("metadata") => Some(Verify::Metadata),
-                Some(other) => {
-                    return Err(Error::invalid("udr.verify is full or metadata")
-                        .with("value", other.to_owned()));
-                }
-            };
-            session.set_verify(verify);
-            done(match session.verify() {
-                Verify::Full => "column chunks are verified when they are read",
-                Verify::Metadata => "metadata and footers are verified when they are read",
-            })
-        }
+        Command::SetVerify(text) => set_verify(session, text.as_deref()),
         _ => Err(Error::internal("not a statement about transactions")),
     }
+}
+
+fn set_verify(session: &UdrSession, text: Option<&str>) -> Result<RecordBatch> {
+    let verify = match text.map(str::to_ascii_lowercase).as_deref() {
+        None => None,
+        Some("full") => Some(Verify::Full),
+        Some("metadata") => Some(Verify::Metadata),
+        Some(other) => {
+            return Err(
+                Error::invalid("udr.verify is full or metadata").with("value", other.to_owned())
+            );
+        }
+    };
+    session.set_verify(verify);
+    done(match session.verify() {
+        Verify::Full => "column chunks are verified when they are read",
+        Verify::Metadata => "metadata and footers are verified when they are read",
+    })
 }
 
 async fn commit(session: &UdrSession, message: Option<String>) -> Result<RecordBatch> {
