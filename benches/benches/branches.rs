@@ -90,6 +90,7 @@ fn entry(env: &Env, schema: &Schema, n: i64) -> DataFile {
             digest: Digest::of(&n.to_le_bytes()),
             epoch: Epoch::default(),
             bytes: 128 << 20,
+            within: None,
         },
         footer_bytes: 4_096,
         footer_digest: Digest::of(&(-n).to_le_bytes()),

@@ -13,8 +13,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use crate::env::{Env, Micros};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
-    BranchPoint, Commit, CommitRef, Namespace, ObjectRef, RefRecord, RepositoryFile, Root, decode,
-    encode,
+    BranchPoint, Commit, CommitRef, Namespace, ObjectRef, RefRecord, RepositoryFile, Root, Within,
+    decode, encode,
 };
 use crate::history::{History, Segment};
 use crate::id::{Epoch, RepositoryId, TransactionId, Version};
@@ -239,10 +239,13 @@ impl Repository {
         let mut root = Root::default();
         root.namespaces
             .insert(NamespaceName::public(), Namespace::default());
-        let root = store.put_object(Epoch::default(), encode(&root)?).await?;
+        let root = encode(&root)?;
         let commit = Commit {
             parents: Vec::new(),
-            root,
+            root: ObjectRef {
+                within: Some(Within::Here),
+                ..ObjectRef::of(Epoch::default(), &root)
+            },
             sequence: 0,
             author: "udr".to_owned(),
             message: "Create the repository".to_owned(),
@@ -251,8 +254,10 @@ impl Repository {
             transaction: env.transaction_id(),
             idempotency_key: None,
             changes: Vec::new(),
+            parts: Vec::new(),
         };
-        let object: ObjectRef = store.put_object(Epoch::default(), encode(&commit)?).await?;
+        let bytes = commit.encode(&[root])?;
+        let object = store.put_object(Epoch::default(), bytes).await?;
         let commit = CommitRef {
             object,
             sequence: 0,

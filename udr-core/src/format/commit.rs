@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{ObjectRef, Stored};
+use super::{ObjectRef, Stored, Within, decode, encode};
 use crate::env::Micros;
 use crate::error::{Error, Result};
 use crate::id::{Digest, TableId, TransactionId};
@@ -53,7 +54,25 @@ pub struct Commit {
     pub idempotency_key: Option<String>,
     /// What it changed: namespaces by name, tables by id, views by name.
     pub changes: Vec<Change>,
+    /// The objects that are stored with it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
 }
+
+/// An object that is stored with the commit that made it, behind it in the same object.
+///
+/// So a small commit is one object to write, and one to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// How many bytes it has.
+    pub bytes: u64,
+}
+
+/// What stands between a commit and its parts; JSON has none outside of white space.
+const PARTS_FOLLOW: u8 = b'\n';
 
 /// What a commit did to one thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +176,75 @@ pub struct TableChange {
 }
 
 impl Commit {
+    /// The most bytes of the parts of a commit. Whoever reads a history reads them, too.
+    pub const PARTS_BYTES_MAX: u64 = 64 << 10;
+
+    /// The bytes to store for a commit with `parts`.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if it does not validate, or its parts are too large.
+    pub fn encode(mut self, parts: &[Bytes]) -> Result<Bytes> {
+        self.parts = parts
+            .iter()
+            .map(|part| Part {
+                digest: Digest::of(part),
+                bytes: part.len() as u64,
+            })
+            .collect();
+        let commit = encode(&self)?;
+        if parts.is_empty() {
+            return Ok(commit);
+        }
+        let mut bytes = Vec::from(commit);
+        bytes.push(PARTS_FOLLOW);
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        Ok(bytes.into())
+    }
+
+    /// The commit in `bytes`, which are those of `object`.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`]; `Corrupt` if its parts are not what it says.
+    pub fn decode(object: &ObjectRef, bytes: &[u8]) -> Result<Self> {
+        let (commit, parts) = split(bytes);
+        let mut commit = decode::<Self>(commit)?;
+        let listed = commit.parts.iter().map(|part| part.bytes).sum::<u64>();
+        if listed != parts.len() as u64 {
+            return Err(Error::corrupt("a commit has other parts than it says"));
+        }
+        commit.settle(Some(object.as_home()))?;
+        Ok(commit)
+    }
+
+    /// The bytes of a part in those of the commit object that `object` is within, verified.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if there is no such part or it has another digest.
+    pub(crate) fn part(commit: &Bytes, object: &ObjectRef) -> Result<Bytes> {
+        let missing = || Error::corrupt("a commit lacks a part").with("object", object.digest);
+        let (head, parts) = split(commit);
+        let mut start = commit.len() - parts.len();
+        for part in decode::<Self>(head)?.parts {
+            let end = usize::try_from(part.bytes)
+                .ok()
+                .and_then(|n| start.checked_add(n));
+            let end = end.filter(|end| *end <= commit.len()).ok_or_else(missing)?;
+            if part.digest == object.digest {
+                let bytes = commit.slice(start..end);
+                if bytes.len() as u64 != object.bytes || Digest::of(&bytes) != object.digest {
+                    return Err(Error::corrupt("a part of a commit is not what it says")
+                        .with("object", object.digest));
+                }
+                return Ok(bytes);
+            }
+            start = end;
+        }
+        Err(missing())
+    }
+
     /// What the commit did, for people: each kind of operation once.
     pub fn operation(&self) -> String {
         let mut words = Vec::new();
@@ -188,6 +276,13 @@ impl Commit {
     }
 }
 
+/// The bytes of a commit, and those of its parts.
+fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let mut halves = bytes.splitn(2, |byte| *byte == PARTS_FOLLOW);
+    let commit = halves.next().unwrap_or_default();
+    (commit, halves.next().unwrap_or_default())
+}
+
 impl Stored for Commit {
     const KIND: &'static str = "commit";
 
@@ -204,6 +299,13 @@ impl Stored for Commit {
                     .with("sequence", self.sequence),
             );
         }
+        let sizes = self
+            .parts
+            .iter()
+            .try_fold(0u64, |sum, part| sum.checked_add(part.bytes));
+        if sizes.is_none_or(|sum| sum > Self::PARTS_BYTES_MAX) {
+            return Err(Error::corrupt("the parts of a commit are too large"));
+        }
         for change in &self.changes {
             let Change::Table(change) = change else {
                 continue;
@@ -218,5 +320,9 @@ impl Stored for Commit {
             }
         }
         Ok(())
+    }
+
+    fn settle(&mut self, home: Option<Within>) -> Result<()> {
+        self.root.settle(home)
     }
 }

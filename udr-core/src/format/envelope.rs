@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::Within;
 use crate::error::{Error, Result};
 use crate::id::Digest;
 
@@ -24,6 +25,17 @@ pub trait Stored: Serialize + DeserializeOwned {
     ///
     /// `Corrupt`, saying which rule is broken.
     fn validate(&self) -> Result<()>;
+
+    /// Says where its references lead, once what it was read from is known: a part of `home`, or
+    /// an object of its own.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if one can lead nowhere.
+    fn settle(&mut self, home: Option<Within>) -> Result<()> {
+        let _ = home;
+        Ok(())
+    }
 }
 
 #[derive(Serialize)]

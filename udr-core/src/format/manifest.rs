@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use self::columns::StatColumns;
 use super::envelope::FORMAT_VERSION;
-use super::{ColumnStats, DataFile, ObjectRef, Schema};
+use super::{ColumnStats, DataFile, ObjectRef, Schema, Within};
 use crate::error::{Error, Result};
 use crate::id::{Digest, Epoch, FieldId, FileId};
 
@@ -99,6 +99,8 @@ pub struct Manifest {
     level: u8,
     batch: RecordBatch,
     schema: Schema,
+    /// What it is a part of.
+    home: Option<Within>,
 }
 
 /// What is known of several files, or several manifests, as columns.
@@ -222,6 +224,7 @@ impl Manifest {
             level,
             batch,
             schema: schema.clone(),
+            home: expected.object.within,
         };
         manifest.check_totals(expected)?;
         Ok(manifest)
@@ -335,8 +338,11 @@ impl Manifest {
         let stats = StatColumns::new(&self.batch);
         rows.into_iter()
             .map(|row| {
+                let mut object = objects.row(row)?;
+                object.within = optional.within(row)?;
+                object.settle(self.home)?;
                 Ok(ManifestRef {
-                    object: objects.row(row)?,
+                    object,
                     level: self.level - 1,
                     entries: entries.value(row),
                     files: files.value(row),
@@ -425,6 +431,7 @@ impl<'a> Objects<'a> {
             digest: digest(self.digests.value(row))?,
             epoch: Epoch(self.epochs.value(row)),
             bytes: self.bytes.value(row),
+            within: None,
         })
     }
 }

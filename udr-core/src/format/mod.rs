@@ -20,12 +20,12 @@ mod types;
 mod value;
 
 pub use column_stats::{Bound, ColumnStats, live_column_stats, merge_column_stats};
-pub use commit::{Change, Commit, CommitRef, RelationOperation, TableChange, TableOperation};
+pub use commit::{Change, Commit, CommitRef, Part, RelationOperation, TableChange, TableOperation};
 pub use constraint::{Constraint, Reference};
 pub use data_file::{DataFile, DeletionVectorRef};
 pub use envelope::{Stored, decode, encode};
 pub use manifest::{AddedRange, Bounds, Containers, Manifest, ManifestRef};
-pub use object_ref::ObjectRef;
+pub use object_ref::{ObjectRef, Within};
 pub use ref_record::{BranchPoint, RecordKind, RefRecord};
 pub use repository_file::RepositoryFile;
 pub use root::{

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ObjectRef, Reference, Stored};
+use super::{ObjectRef, Reference, Stored, Within};
 use crate::error::{Error, Result};
 use crate::id::TableId;
 use crate::name::{NamespaceName, RelationName};
@@ -158,6 +158,23 @@ impl Stored for Root {
         }
         Ok(())
     }
+
+    fn settle(&mut self, home: Option<Within>) -> Result<()> {
+        for namespace in self.namespaces.values_mut() {
+            match namespace {
+                Namespace::Inline(entries) => settle(entries, home)?,
+                Namespace::Pages(pages) => {
+                    for page in pages {
+                        page.object.settle(home)?;
+                    }
+                }
+            }
+        }
+        self.keys
+            .pages
+            .iter_mut()
+            .try_for_each(|page| page.settle(home))
+    }
 }
 
 impl Stored for NamespacePage {
@@ -169,6 +186,19 @@ impl Stored for NamespacePage {
         }
         Ok(())
     }
+
+    fn settle(&mut self, home: Option<Within>) -> Result<()> {
+        settle(&mut self.entries, home)
+    }
+}
+
+fn settle(entries: &mut Relations, home: Option<Within>) -> Result<()> {
+    for entry in entries.values_mut() {
+        if let Entry::Table { state, .. } = entry {
+            state.settle(home)?;
+        }
+    }
+    Ok(())
 }
 
 impl Stored for KeyPage {

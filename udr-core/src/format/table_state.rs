@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ColumnStats, Constraint, Manifest, ManifestRef, Schema, Stored, live_column_stats,
+    ColumnStats, Constraint, Manifest, ManifestRef, Schema, Stored, Within, live_column_stats,
     merge_column_stats,
 };
 use crate::error::{Error, Result};
@@ -108,5 +108,13 @@ impl Stored for TableState {
             return refuse("the sizes of a table are not those of its manifests");
         }
         Ok(())
+    }
+
+    fn settle(&mut self, home: Option<Within>) -> Result<()> {
+        let mut objects = self
+            .manifests
+            .iter_mut()
+            .map(|manifest| &mut manifest.object);
+        objects.try_for_each(|object| object.settle(home))
     }
 }

@@ -105,6 +105,7 @@ fn file(n: u8) -> Arc<DataFile> {
             digest: Digest::of(&[n]),
             epoch: Epoch(0),
             bytes: 1000,
+            within: None,
         },
         footer_bytes: 100,
         footer_digest: Digest::of(b"footer"),

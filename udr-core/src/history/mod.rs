@@ -9,7 +9,7 @@ mod resolve;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::{BranchPoint, Commit, CommitRef, RefRecord, decode};
+use crate::format::{BranchPoint, Commit, CommitRef, RefRecord};
 use crate::id::{Digest, Version};
 use crate::name::RefName;
 use crate::refs::RefLog;
@@ -48,8 +48,8 @@ impl History {
     /// `Unavailable`, or `Corrupt` if it does not validate.
     pub async fn commit(&self, commit: &CommitRef) -> Result<Arc<Commit>> {
         let bytes = self.store.get_object(&commit.object).await?;
-        let decoded =
-            decode::<Commit>(&bytes).map_err(|e| e.with("object", commit.object.digest))?;
+        let decoded = Commit::decode(&commit.object, &bytes)
+            .map_err(|e| e.with("object", commit.object.digest))?;
         if decoded.sequence != commit.sequence {
             return Err(
                 Error::corrupt("a commit has another sequence than its reference says")

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::History;
 use crate::error::{Error, Result};
-use crate::format::{Commit, CommitRef, RecordKind, RefRecord, decode};
+use crate::format::{Commit, CommitRef, RecordKind, RefRecord};
 use crate::id::{RecordNumber, Version};
 use crate::name::RefName;
 use crate::refs::revision::{Base, COMMIT_PREFIX_MIN, format_time, parse_time};
@@ -143,7 +143,7 @@ impl History {
         for object in self.store.find_objects(hex).await? {
             let bytes = self.store.get_object(&object).await?;
             // Objects of other kinds live in the same folders.
-            let Ok(commit) = decode::<Commit>(&bytes) else {
+            let Ok(commit) = Commit::decode(&object, &bytes) else {
                 continue;
             };
             let reference = CommitRef {

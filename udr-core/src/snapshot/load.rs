@@ -112,7 +112,9 @@ impl Loader {
 
     pub(crate) async fn object<T: Stored>(&self, object: &ObjectRef) -> Result<T> {
         let bytes = self.store.get_object(object).await?;
-        decode::<T>(&bytes).map_err(|e| e.with("object", object.digest))
+        let mut value = decode::<T>(&bytes).map_err(|e| e.with("object", object.digest))?;
+        value.settle(object.within)?;
+        Ok(value)
     }
 
     pub(crate) async fn manifest(

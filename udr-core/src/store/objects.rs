@@ -16,7 +16,7 @@ use object_store::path::Path;
 use object_store::{Error as StoreError, GetOptions, ObjectStoreExt as _, WriteMultipart};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ObjectRef;
+use crate::format::{Commit, ObjectRef, Within};
 use crate::id::{Digest, Epoch, TableId};
 
 use super::layout::Layout;
@@ -55,11 +55,7 @@ impl Store {
     ///
     /// Dropping the future leaves the whole object or none.
     pub async fn put_object(&self, epoch: Epoch, bytes: Bytes) -> Result<ObjectRef> {
-        let object = ObjectRef {
-            digest: Digest::of(&bytes),
-            epoch,
-            bytes: bytes.len() as u64,
-        };
+        let object = ObjectRef::of(epoch, &bytes);
         if object.bytes > OBJECT_BYTES_MAX {
             return Err(Error::invalid("metadata object is too large").with("bytes", object.bytes));
         }
@@ -117,8 +113,27 @@ impl Store {
     ///
     /// `Corrupt`, naming the object, if it is missing or is not what `object` says; `Unavailable`.
     pub async fn get_object(&self, object: &ObjectRef) -> Result<Bytes> {
-        let path = self.inner.layout.object(object.epoch, &object.digest);
-        self.get(&path, object).await
+        let (digest, bytes) = match object.within {
+            None => (object.digest, object.bytes),
+            Some(Within::Commit { digest, bytes }) => (digest, bytes),
+            Some(Within::Here) => {
+                return Err(Error::internal(
+                    "a reference does not say what it was read from",
+                ));
+            }
+        };
+        let stored = ObjectRef {
+            digest,
+            bytes,
+            within: None,
+            ..*object
+        };
+        let path = self.inner.layout.object(stored.epoch, &stored.digest);
+        let found = self.get(&path, &stored).await?;
+        if object.within.is_none() {
+            return Ok(found);
+        }
+        Commit::part(&found, object).map_err(|error| error.with("path", &path))
     }
 
     /// The bytes at `path` that `object` names, from memory or the store.
@@ -243,6 +258,7 @@ impl Store {
                         digest,
                         epoch,
                         bytes: meta.size,
+                        within: None,
                     });
                 }
             }
@@ -280,6 +296,7 @@ impl Store {
             digest: staged.digest(),
             epoch: staged.epoch,
             bytes: staged.bytes(),
+            within: None,
         };
         let path = self
             .inner

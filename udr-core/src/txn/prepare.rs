@@ -13,8 +13,8 @@ use super::{About, Context};
 use crate::env::Micros;
 use crate::error::{Error, Result};
 use crate::format::{
-    Change, Commit, CommitRef, Entry, ObjectRef, RelationOperation, Root, TableChange,
-    TableOperation, TableState, encode,
+    Change, Commit, CommitRef, Entry, ObjectRef, RelationOperation, Root, Stored as _, TableChange,
+    TableOperation, TableState, Within, encode,
 };
 use crate::id::{Digest, Epoch, TableId, TransactionId};
 use crate::snapshot::overlay::{Overlay, StagedRelation, StagedTable};
@@ -22,6 +22,24 @@ use crate::snapshot::{Catalog, CatalogEntry, Snapshot};
 
 /// How many deletion vectors are uploaded at once.
 const UPLOADS: usize = 64;
+
+/// Where a commit puts the objects that it makes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) epoch: Epoch,
+    /// As references say it: beside each other in the commit, or each by itself.
+    pub(super) within: Option<Within>,
+}
+
+impl Place {
+    /// The reference to a new object.
+    pub(super) fn refer(&self, bytes: &[u8]) -> ObjectRef {
+        ObjectRef {
+            within: self.within,
+            ..ObjectRef::of(self.epoch, bytes)
+        }
+    }
+}
 
 /// A commit whose objects are not stored yet.
 pub(super) struct Prepared {
@@ -64,10 +82,70 @@ pub(super) struct Draft<'a> {
     pub(super) at: Micros,
 }
 
+/// What a commit says, and the objects that it makes, in order.
+struct Parts {
+    commit: Commit,
+    objects: Vec<Bytes>,
+    vectors: Vec<(TableId, Bytes)>,
+    root: (Digest, Root),
+    states: Vec<(Digest, TableState)>,
+}
+
+impl Parts {
+    /// Whether they are few enough bytes to be stored with the commit.
+    fn are_small(&self) -> bool {
+        let bytes = self.objects.iter().map(|bytes| bytes.len() as u64);
+        bytes.sum::<u64>() <= Commit::PARTS_BYTES_MAX
+    }
+
+    /// The commit as it will be stored, with its parts in it if that is where they go.
+    fn prepared(mut self, place: Place) -> Result<Prepared> {
+        let sequence = self.commit.sequence;
+        let (parts, mut objects) = match place.within {
+            Some(_) => (self.objects, Vec::new()),
+            None => (Vec::new(), self.objects),
+        };
+        let bytes = self.commit.encode(&parts)?;
+        let object = ObjectRef::of(place.epoch, &bytes);
+        objects.push(bytes);
+        let home = place.within.map(|_| object.as_home());
+        self.root.1.settle(home)?;
+        for (_, state) in &mut self.states {
+            state.settle(home)?;
+        }
+        let shared = |(digest, state)| (digest, Arc::new(state));
+        Ok(Prepared {
+            commit: CommitRef { object, sequence },
+            objects,
+            vectors: self.vectors,
+            epoch: place.epoch,
+            root: (self.root.0, Arc::new(self.root.1)),
+            states: self.states.into_iter().map(shared).collect(),
+        })
+    }
+}
+
 impl Draft<'_> {
     /// Puts the objects of the commit together; reads only manifests and pages that change.
+    ///
+    /// A small commit is one object. Of a large one, those who read the history do not have to
+    /// read what it made.
     pub(super) async fn prepare(&self) -> Result<Prepared> {
-        let (epoch, about) = (self.epoch, self.about);
+        let place = |within| Place {
+            epoch: self.epoch,
+            within,
+        };
+        let beside = place(Some(Within::Here));
+        let parts = self.parts(beside).await?;
+        if parts.are_small() {
+            return parts.prepared(beside);
+        }
+        let apart = place(None);
+        self.parts(apart).await?.prepared(apart)
+    }
+
+    async fn parts(&self, place: Place) -> Result<Parts> {
+        let about = self.about;
         let parent = self.base.point().commit;
         let sequence = parent.sequence.checked_add(1);
         let sequence = sequence.ok_or_else(|| {
@@ -78,14 +156,14 @@ impl Draft<'_> {
         let mut renamed = Renamed::new();
         let mut new = NewObjects::default();
         let states = self
-            .tables(sequence, &mut changes, &mut renamed, &mut new)
+            .tables((sequence, place), &mut changes, &mut renamed, &mut new)
             .await?;
         let NewObjects {
             mut objects,
             vectors,
         } = new;
         self.views(&mut changes, &mut renamed).await?;
-        let mut builder = RootBuilder::new(&self.context.loader, epoch, self.base.catalog().root());
+        let mut builder = RootBuilder::new(&self.context.loader, place, self.base.catalog().root());
         builder.namespaces(&self.overlay.namespaces);
         builder.references(&self.overlay.references);
         builder.relations(renamed).await?;
@@ -93,13 +171,12 @@ impl Draft<'_> {
             builder.key(key, sequence)?;
         }
         let root_bytes = encode(&builder.root)?;
-        let root_ref = ObjectRef::of(epoch, &root_bytes);
-        let root = (root_ref.digest, Arc::new(builder.root));
+        let root = place.refer(&root_bytes);
         objects.append(&mut builder.objects);
         objects.push(root_bytes);
         let commit = Commit {
             parents: vec![parent],
-            root: root_ref,
+            root,
             sequence,
             author: about.author.clone(),
             message: about.message.clone(),
@@ -108,16 +185,13 @@ impl Draft<'_> {
             transaction: self.transaction,
             idempotency_key: about.idempotency_key.clone(),
             changes,
+            parts: Vec::new(),
         };
-        let bytes = encode(&commit)?;
-        let object = ObjectRef::of(epoch, &bytes);
-        objects.push(bytes);
-        Ok(Prepared {
-            commit: CommitRef { object, sequence },
+        Ok(Parts {
+            commit,
             objects,
             vectors,
-            epoch,
-            root,
+            root: (root.digest, builder.root),
             states,
         })
     }
@@ -125,11 +199,11 @@ impl Draft<'_> {
     /// Adds what became of the tables; returns their new states.
     async fn tables(
         &self,
-        sequence: u64,
+        (sequence, place): (u64, Place),
         changes: &mut Vec<Change>,
         renamed: &mut Renamed,
         new: &mut NewObjects,
-    ) -> Result<Vec<(Digest, Arc<TableState>)>> {
+    ) -> Result<Vec<(Digest, TableState)>> {
         let mut states = Vec::new();
         for (id, table) in &self.overlay.tables {
             let Some(path) = &table.path else {
@@ -147,15 +221,15 @@ impl Draft<'_> {
                         id: *id,
                         table,
                         rewrites: self.rewrites,
-                        epoch: self.epoch,
+                        place,
                         sequence,
                     };
                     let (state, files) = builder.build(new).await?;
                     changes.push(Change::Table(table_change(*id, table, files)?));
                     let bytes = encode(&state)?;
-                    let reference = ObjectRef::of(self.epoch, &bytes);
+                    let reference = place.refer(&bytes);
                     new.objects.push(bytes);
-                    states.push((reference.digest, Arc::new(state)));
+                    states.push((reference.digest, state));
                     reference
                 }
             };

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::prepare::Place;
 use crate::error::Result;
 use crate::format::{
     Entry, KeyEntry, KeyLog, KeyPage, Namespace, NamespacePage, ObjectRef, PageRef, Reference,
     Relations, Root, encode,
 };
-use crate::id::Epoch;
 use crate::name::{NamespaceName, RelationName};
 use crate::snapshot::Loader;
 
@@ -19,16 +19,16 @@ pub(super) type Renamed = BTreeMap<NamespaceName, BTreeMap<RelationName, Option<
 /// Changes a root and collects the objects that it needs.
 pub(super) struct RootBuilder<'a> {
     loader: &'a Loader,
-    epoch: Epoch,
+    place: Place,
     pub(super) root: Root,
     pub(super) objects: Vec<Bytes>,
 }
 
 impl<'a> RootBuilder<'a> {
-    pub(super) fn new(loader: &'a Loader, epoch: Epoch, root: &Root) -> Self {
+    pub(super) fn new(loader: &'a Loader, place: Place, root: &Root) -> Self {
         Self {
             loader,
-            epoch,
+            place,
             root: root.clone(),
             objects: Vec::new(),
         }
@@ -129,7 +129,7 @@ impl<'a> RootBuilder<'a> {
         let fresh = self
             .objects
             .iter()
-            .find(|b| ObjectRef::of(self.epoch, b) == page.object);
+            .find(|b| self.place.refer(b) == page.object);
         match fresh {
             Some(bytes) => Ok(crate::format::decode::<NamespacePage>(bytes)?.entries),
             None => Ok(self.loader.page(&page.object).await?.entries.clone()),
@@ -170,7 +170,7 @@ impl<'a> RootBuilder<'a> {
     }
 
     fn object(&mut self, bytes: Bytes) -> ObjectRef {
-        let reference = ObjectRef::of(self.epoch, &bytes);
+        let reference = self.place.refer(&bytes);
         self.objects.push(bytes);
         reference
     }

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::Context;
+use super::prepare::Place;
 use super::rewrite::{Rewrites, united};
 use super::tree::{Replacement, Replacements, Tree};
 use crate::error::{Error, Result};
 use crate::format::{DataFile, DeletionVectorRef, ManifestRef, ObjectRef, TableState};
-use crate::id::{Epoch, FileId, TableId};
+use crate::id::{FileId, TableId};
 use crate::snapshot::overlay::{StagedDeletes, StagedTable};
 
 /// How many deletion vectors are read at once.
@@ -30,7 +31,7 @@ pub(super) struct StateBuilder<'a> {
     pub(super) id: TableId,
     pub(super) table: &'a StagedTable,
     pub(super) rewrites: &'a Rewrites,
-    pub(super) epoch: Epoch,
+    pub(super) place: Place,
     pub(super) sequence: u64,
 }
 
@@ -61,7 +62,7 @@ impl StateBuilder<'_> {
         added.extend(self.added(new).await?);
         let files = (added.len() as u64, removed);
         let top = std::mem::take(&mut state.manifests);
-        let mut tree = Tree::new(&self.context.loader, &table.schema, self.epoch, top);
+        let mut tree = Tree::new(&self.context.loader, &table.schema, self.place, top);
         tree.replace(&changes).await?;
         tree.append(added).await?;
         let (top, objects) = tree.objects();
@@ -162,7 +163,7 @@ impl StateBuilder<'_> {
         let bytes = vector.encode();
         let file = DataFile {
             deletes: Some(DeletionVectorRef {
-                object: ObjectRef::of(self.epoch, &bytes),
+                object: ObjectRef::of(self.place.epoch, &bytes),
                 rows: vector.len(),
             }),
             ..DataFile::clone(&deletes.file)

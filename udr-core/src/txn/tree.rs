@@ -12,9 +12,10 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
+use super::prepare::Place;
 use crate::error::{Error, Result};
 use crate::format::{DataFile, Manifest, ManifestRef, Schema, TableState};
-use crate::id::{Digest, Epoch, FileId};
+use crate::id::{Digest, FileId};
 use crate::snapshot::Loader;
 use crate::snapshot::locate::may_hold;
 
@@ -43,7 +44,7 @@ pub(super) struct Replacement {
 pub(super) struct Tree<'a> {
     loader: &'a Loader,
     schema: &'a Schema,
-    epoch: Epoch,
+    place: Place,
     /// The top, oldest data first.
     top: Vec<ManifestRef>,
     /// Manifests that are to be stored: they cannot be read yet.
@@ -63,16 +64,17 @@ enum Below {
 }
 
 impl<'a> Tree<'a> {
+    /// The tree with `top`; new manifests get stored as `place` says.
     pub(super) fn new(
         loader: &'a Loader,
         schema: &'a Schema,
-        epoch: Epoch,
+        place: Place,
         top: Vec<ManifestRef>,
     ) -> Self {
         Self {
             loader,
             schema,
-            epoch,
+            place,
             top,
             fresh: BTreeMap::new(),
         }
@@ -219,7 +221,8 @@ impl<'a> Tree<'a> {
     }
 
     fn encode_leaf(&mut self, files: Vec<Arc<DataFile>>) -> Result<ManifestRef> {
-        let (reference, bytes) = Manifest::encode_files(self.schema, self.epoch, &files)?;
+        let (mut reference, bytes) = Manifest::encode_files(self.schema, self.place.epoch, &files)?;
+        reference.object.within = self.place.within;
         let below = Below::Files(files);
         let fresh = Fresh { bytes, below };
         self.fresh.insert(reference.object.digest, fresh);
@@ -227,7 +230,9 @@ impl<'a> Tree<'a> {
     }
 
     fn encode_inner(&mut self, children: Vec<ManifestRef>) -> Result<ManifestRef> {
-        let (reference, bytes) = Manifest::encode_manifests(self.schema, self.epoch, &children)?;
+        let (mut reference, bytes) =
+            Manifest::encode_manifests(self.schema, self.place.epoch, &children)?;
+        reference.object.within = self.place.within;
         let below = Below::Manifests(children);
         let fresh = Fresh { bytes, below };
         self.fresh.insert(reference.object.digest, fresh);

@@ -123,7 +123,7 @@ impl Manifest {
         columns.push(("files", uint64(children.iter().map(|c| c.files))));
         columns.push(("rows", uint64(children.iter().map(|c| c.rows))));
         columns.push(("data_bytes", uint64(children.iter().map(|c| c.data_bytes))));
-        columns.extend(optional::of_manifests(children));
+        columns.extend(optional::of_manifests(children)?);
         let stats = children.iter().map(|c| &c.columns).collect::<Vec<_>>();
         let bytes = write(schema, level, columns, &stats)?;
         let merged = merge_column_stats(children.iter().map(|c| (c.rows, &c.columns)));

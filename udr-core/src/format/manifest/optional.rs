@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, UInt32Type, UInt64Type};
 use super::columns::mistyped;
 use super::{AddedRange, Manifest, ManifestRef, digest};
 use crate::error::{Error, Result};
-use crate::format::{DataFile, DeletionVectorRef, ObjectRef};
+use crate::format::{DataFile, DeletionVectorRef, ObjectRef, Within};
 use crate::id::Epoch;
 
 /// Of a leaf: digest, epoch and length of a file's deletion vector, and how many rows it deletes.
@@ -25,6 +25,10 @@ const CARRIES_IDENTITY: &str = "carries_identity";
 const DELETED: &str = "deleted";
 const ADDED_FIRST: &str = "added_first";
 const ADDED_LAST: &str = "added_last";
+/// Of an inner manifest: the commit that an entry is a part of, and its length; a length without a
+/// commit is of the one that the manifest itself is a part of, and 0.
+const COMMIT: &str = "commit";
+const COMMIT_BYTES: &str = "commit_bytes";
 
 /// The type of an optional column; `None` if manifests of this level have none of this name.
 pub(super) fn type_of(level: u8, name: &str) -> Option<DataType> {
@@ -33,7 +37,8 @@ pub(super) fn type_of(level: u8, name: &str) -> Option<DataType> {
         (0, EPOCH) => DataType::UInt32,
         (0, BYTES | ROWS) => DataType::UInt64,
         (0, CARRIES_IDENTITY) => DataType::Boolean,
-        (1.., DELETED | ADDED_FIRST | ADDED_LAST) => DataType::UInt64,
+        (1.., DELETED | ADDED_FIRST | ADDED_LAST | COMMIT_BYTES) => DataType::UInt64,
+        (1.., COMMIT) => DataType::FixedSizeBinary(32),
         _ => return None,
     })
 }
@@ -42,7 +47,7 @@ pub(super) fn type_of(level: u8, name: &str) -> Option<DataType> {
 pub(super) fn is_nullable(name: &str) -> bool {
     matches!(
         name,
-        DIGEST | EPOCH | BYTES | ROWS | ADDED_FIRST | ADDED_LAST
+        DIGEST | EPOCH | BYTES | ROWS | ADDED_FIRST | ADDED_LAST | COMMIT | COMMIT_BYTES
     )
 }
 
@@ -52,9 +57,7 @@ pub(super) fn of_files(files: &[Arc<DataFile>]) -> Result<Vec<(&'static str, Arr
     let deletes = || files.iter().map(|file| file.deletes);
     if deletes().any(|deletes| deletes.is_some()) {
         let digests = deletes().map(|d| d.map(|d| *d.object.digest.as_bytes()));
-        let digests = FixedSizeBinaryArray::try_from_sparse_iter_with_size(digests, 32)
-            .map_err(|e| Error::internal("an id has a wrong size").with_source(e))?;
-        columns.push((DIGEST, Arc::new(digests) as ArrayRef));
+        columns.push((DIGEST, Arc::new(fixed32(digests)?) as ArrayRef));
         let epochs = deletes().map(|d| d.map(|d| d.object.epoch.0));
         columns.push((EPOCH, Arc::new(epochs.collect::<UInt32Array>())));
         let bytes = deletes().map(|d| d.map(|d| d.object.bytes));
@@ -73,7 +76,7 @@ pub(super) fn of_files(files: &[Arc<DataFile>]) -> Result<Vec<(&'static str, Arr
 }
 
 /// The columns of an inner manifest for `children`.
-pub(super) fn of_manifests(children: &[ManifestRef]) -> Vec<(&'static str, ArrayRef)> {
+pub(super) fn of_manifests(children: &[ManifestRef]) -> Result<Vec<(&'static str, ArrayRef)>> {
     let mut columns = Vec::new();
     if children.iter().any(|child| child.deleted > 0) {
         let deleted = children.iter().map(|child| child.deleted);
@@ -86,7 +89,26 @@ pub(super) fn of_manifests(children: &[ManifestRef]) -> Vec<(&'static str, Array
         let last = children.iter().map(|c| c.added_at.map(|range| range.last));
         columns.push((ADDED_LAST, Arc::new(last.collect::<UInt64Array>())));
     }
-    columns
+    let within = || children.iter().map(|child| child.object.within);
+    if within().any(|within| within.is_some()) {
+        let commits = within().map(|within| match within {
+            Some(Within::Commit { digest, .. }) => Some(*digest.as_bytes()),
+            Some(Within::Here) | None => None,
+        });
+        columns.push((COMMIT, Arc::new(fixed32(commits)?)));
+        let bytes = within().map(|within| match within {
+            Some(Within::Commit { bytes, .. }) => Some(bytes),
+            Some(Within::Here) => Some(0),
+            None => None,
+        });
+        columns.push((COMMIT_BYTES, Arc::new(bytes.collect::<UInt64Array>())));
+    }
+    Ok(columns)
+}
+
+fn fixed32(values: impl Iterator<Item = Option<[u8; 32]>>) -> Result<FixedSizeBinaryArray> {
+    FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, 32)
+        .map_err(|e| Error::internal("an id has a wrong size").with_source(e))
 }
 
 /// The rows that the entries delete together; `None` if there are too many to count.
@@ -184,6 +206,7 @@ impl<'a> FileColumns<'a> {
                     digest: digest(columns.digests.value(row))?,
                     epoch: Epoch(columns.epochs.value(row)),
                     bytes: columns.bytes.value(row),
+                    within: None,
                 },
                 rows: columns.rows.value(row),
             })),
@@ -203,6 +226,8 @@ pub(super) struct ManifestColumns<'a> {
     deleted: Option<&'a UInt64Array>,
     first: Option<&'a UInt64Array>,
     last: Option<&'a UInt64Array>,
+    commits: Option<&'a FixedSizeBinaryArray>,
+    commit_bytes: Option<&'a UInt64Array>,
 }
 
 impl<'a> ManifestColumns<'a> {
@@ -211,6 +236,11 @@ impl<'a> ManifestColumns<'a> {
             deleted: uint64(manifest, DELETED)?,
             first: uint64(manifest, ADDED_FIRST)?,
             last: uint64(manifest, ADDED_LAST)?,
+            commits: match manifest.batch.column_by_name(COMMIT) {
+                Some(_) => Some(manifest.fixed(COMMIT)?),
+                None => None,
+            },
+            commit_bytes: uint64(manifest, COMMIT_BYTES)?,
         })
     }
 
@@ -223,6 +253,19 @@ impl<'a> ManifestColumns<'a> {
             first: value(self.first, row)?,
             last: value(self.last, row)?,
         })
+    }
+
+    pub(super) fn within(&self, row: usize) -> Result<Option<Within>> {
+        let commit = self.commits.filter(|commits| commits.is_valid(row));
+        match (commit, value(self.commit_bytes, row)) {
+            (None, None) => Ok(None),
+            (None, Some(0)) => Ok(Some(Within::Here)),
+            (Some(commits), Some(bytes)) => Ok(Some(Within::Commit {
+                digest: digest(commits.value(row))?,
+                bytes,
+            })),
+            _ => Err(Error::corrupt("an entry of a manifest has half a commit")),
+        }
     }
 }
 

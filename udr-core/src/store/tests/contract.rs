@@ -32,6 +32,7 @@ async fn a_missing_object_is_corruption_that_names_it() {
             digest: Digest::of(b"gone"),
             epoch: Epoch(0),
             bytes: 4,
+            within: None,
         };
         let error = store.get_object(&object).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{store:?}: {error:?}");

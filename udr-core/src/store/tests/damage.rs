@@ -85,6 +85,7 @@ async fn oversized_records_and_references_are_refused() {
         digest: Digest::of(b""),
         epoch: Epoch(0),
         bytes: u64::MAX,
+        within: None,
     };
     assert_eq!(
         store.get_object(&object).await.unwrap_err().kind(),

@@ -239,6 +239,7 @@ async fn a_body_without_end_is_not_read_past_what_the_reference_says() {
             digest: Digest::of(b"x"),
             epoch: Epoch(0),
             bytes: 3 * 1024,
+            within: None,
         };
         let error = store.get_object(&object).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
