@@ -167,6 +167,36 @@ fn an_inner_manifest_gives_back_its_manifests_with_aggregated_bounds() {
 }
 
 #[test]
+fn an_inner_manifest_tells_where_its_manifests_are() {
+    let schema = schema();
+    let (mut apart, _) = Manifest::encode_files(&schema, Epoch(0), &[file(1)]).unwrap();
+    let elsewhere = Within::Commit {
+        digest: Digest::of(b"another commit"),
+        bytes: 7,
+    };
+    let home = Within::Commit {
+        digest: Digest::of(b"this commit"),
+        bytes: 9,
+    };
+    let children = [None, Some(elsewhere), Some(Within::Here)].map(|within| {
+        apart.object.within = within;
+        apart.clone()
+    });
+    let (mut inner, bytes) = Manifest::encode_manifests(&schema, Epoch(0), &children).unwrap();
+    inner.object.within = Some(home);
+    let manifest = Manifest::decode(&schema, bytes.clone(), &inner).unwrap();
+    let found = manifest.manifests(0..3).unwrap();
+    let within = found.iter().map(|child| child.object.within);
+    let expected = [None, Some(elsewhere), Some(home)];
+    assert_eq!(within.collect::<Vec<_>>(), expected);
+    // One that is no part of a commit has no parts beside it.
+    inner.object.within = None;
+    let manifest = Manifest::decode(&schema, bytes, &inner).unwrap();
+    let error = manifest.manifests(0..3).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
+
+#[test]
 fn containers_have_bounds_in_the_column_type() {
     let schema = schema();
     let (reference, bytes) =
@@ -367,5 +397,77 @@ fn a_record_that_none_can_follow_is_corrupt() {
     };
     record(u64::MAX - 1).validate().unwrap();
     let error = record(u64::MAX).validate().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+fn commit(root: ObjectRef) -> Commit {
+    Commit {
+        parents: Vec::new(),
+        root,
+        sequence: 0,
+        author: "somebody".to_owned(),
+        message: "two\nlines".to_owned(),
+        committed_at: 0,
+        metadata: BTreeMap::new(),
+        transaction: crate::id::TransactionId::from_uuid(uuid::Uuid::from_u128(1)),
+        idempotency_key: None,
+        changes: Vec::new(),
+        parts: Vec::new(),
+    }
+}
+
+/// A part of the commit that it is stored with.
+fn here(bytes: &[u8]) -> ObjectRef {
+    ObjectRef {
+        within: Some(Within::Here),
+        ..ObjectRef::of(Epoch(3), bytes)
+    }
+}
+
+#[test]
+fn a_commit_gives_back_its_parts_and_says_where_they_are() {
+    let parts = ["", "one\ntwo", "\n", "root"].map(|text| bytes::Bytes::from(text.to_owned()));
+    let bytes = commit(here(b"root")).encode(&parts).unwrap();
+    let object = ObjectRef::of(Epoch(3), &bytes);
+    let decoded = Commit::decode(&object, &bytes).unwrap();
+    assert_eq!(decoded.root.within, Some(object.as_home()));
+    assert_eq!(decoded.parts.len(), 4);
+    for part in &parts {
+        let found = Commit::part(&bytes, &ObjectRef::of(Epoch(3), part)).unwrap();
+        assert_eq!(found, *part);
+    }
+    let missing = Commit::part(&bytes, &ObjectRef::of(Epoch(3), b"none")).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::Corrupt);
+    let longer = ObjectRef {
+        bytes: 5,
+        ..ObjectRef::of(Epoch(3), b"root")
+    };
+    let error = Commit::part(&bytes, &longer).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_commit_with_other_parts_than_it_says_is_corrupt() {
+    let parts = ["a part", "root"].map(bytes::Bytes::from);
+    let bytes = commit(here(b"root")).encode(&parts).unwrap();
+    let kind = |bytes: &[u8]| {
+        let object = ObjectRef::of(Epoch(3), bytes);
+        Commit::decode(&object, bytes).unwrap_err().kind()
+    };
+    let cut = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+    assert_eq!(kind(&bytes[..bytes.len() - 1]), ErrorKind::Corrupt);
+    assert_eq!(kind(&bytes[..cut]), ErrorKind::Corrupt);
+    assert_eq!(kind(&[&bytes[..], b"x"].concat()), ErrorKind::Corrupt);
+    let alone = commit(ObjectRef::of(Epoch(3), b"root"))
+        .encode(&[])
+        .unwrap();
+    assert_eq!(kind(&[&alone[..], b"\nx"].concat()), ErrorKind::Corrupt);
+    // Bytes that are not those of the list.
+    let mut swapped = bytes.to_vec();
+    *swapped.last_mut().unwrap() ^= 1;
+    let error = Commit::part(&swapped.into(), &ObjectRef::of(Epoch(3), b"root")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let large = vec![0; usize::try_from(Commit::PARTS_BYTES_MAX).unwrap() + 1];
+    let error = commit(here(b"root")).encode(&[large.into()]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }

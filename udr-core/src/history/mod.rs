@@ -47,6 +47,10 @@ impl History {
     ///
     /// `Unavailable`, or `Corrupt` if it does not validate.
     pub async fn commit(&self, commit: &CommitRef) -> Result<Arc<Commit>> {
+        if commit.object.within.is_some() {
+            return Err(Error::corrupt("a commit is said to be a part of another")
+                .with("commit", commit.id()));
+        }
         let bytes = self.store.get_object(&commit.object).await?;
         let decoded = Commit::decode(&commit.object, &bytes)
             .map_err(|e| e.with("object", commit.object.digest))?;
