@@ -52,7 +52,7 @@ pub(crate) async fn files(txn: &Transaction, table: &RelationPath, ids: &[i64]) 
         .write(&RecordBatch::try_new(schema.to_arrow(), vec![column]).unwrap())
         .await
         .unwrap();
-    writer.finish().await.unwrap()
+    Box::pin(writer.finish()).await.unwrap()
 }
 
 pub(crate) async fn append(txn: &mut Transaction, table: &RelationPath, ids: &[i64]) {
