@@ -51,9 +51,22 @@ fn word() -> impl Strategy<Value = &'static str> {
 
 fn number() -> impl Strategy<Value = String> {
     prop_oneof![
-        9 => (-3i64..30).prop_map(|n| n.to_string()),
+        6 => (-3i64..30).prop_map(|n| n.to_string()),
+        3 => small(),
         1 => Just("NULL".to_owned()),
     ]
+}
+
+/// One of few numbers, so that what is compared with them is often equal.
+fn small() -> impl Strategy<Value = String> {
+    prop_oneof![
+        7 => (0i64..4).prop_map(|n| n.to_string()),
+        1 => Just("NULL".to_owned()),
+    ]
+}
+
+fn not() -> impl Strategy<Value = &'static str> {
+    select(vec!["", "NOT "])
 }
 
 /// A condition on the columns of `t`, some with subqueries on `s` or on `t` itself.
@@ -67,6 +80,10 @@ fn condition() -> impl Strategy<Value = String> {
         2 => (0i64..20, 0i64..12).prop_map(|(a, n)| format!("t.id BETWEEN {a} AND {}", a + n)),
         2 => (number(), number()).prop_map(|(a, b)| format!("t.id IN ({a}, {b})")),
         1 => (number(), number()).prop_map(|(a, b)| format!("t.k NOT IN ({a}, {b})")),
+        // Several lists of one column, which the engine likes to merge.
+        2 => (small(), small(), not()).prop_map(|(a, b, not)| format!("t.k {not}IN ({a}, {b})")),
+        1 => (small(), not()).prop_map(|(a, not)| format!("t.k {not}IN (t.id, {a})")),
+        1 => small().prop_map(|n| format!("t.k = {n}")),
         2 => number().prop_map(|n| format!("t.id IN (SELECT s.id FROM s WHERE s.n > {n})")),
         1 => number().prop_map(|n| format!("t.id NOT IN (SELECT s.id FROM s WHERE s.n > {n})")),
         1 => Just("EXISTS (SELECT 1 FROM s WHERE s.id = t.id)".to_owned()),
@@ -75,11 +92,13 @@ fn condition() -> impl Strategy<Value = String> {
         1 => Just("t.k = (SELECT max(s.n) FROM s WHERE s.id = t.id)".to_owned()),
         1 => select(vec!["1 = 0", "1 = 1", "NULL"]).prop_map(str::to_owned),
     ];
-    leaf.prop_recursive(2, 4, 2, |inner| {
+    leaf.prop_recursive(3, 6, 2, |inner| {
         prop_oneof![
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} AND {b})")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} OR {b})")),
-            inner.prop_map(|a| format!("NOT ({a})")),
+            inner.clone().prop_map(|a| format!("NOT ({a})")),
+            inner.clone().prop_map(|a| format!("(({a}) IS NULL)")),
+            (inner, not()).prop_map(|(a, not)| format!("(({a}) IS {not}TRUE)")),
         ]
     })
 }
@@ -93,6 +112,11 @@ fn expression() -> impl Strategy<Value = String> {
         Just("CASE WHEN t.v = 'a' THEN t.id ELSE t.k END".to_owned()),
         Just("(SELECT max(s.n) FROM s WHERE s.id = t.id)".to_owned()),
         Just("(SELECT count(*) FROM t AS u WHERE u.k > 3)".to_owned()),
+        (small(), small(), small(), not()).prop_map(|(a, b, c, not)| {
+            format!(
+                "CASE WHEN NOT (t.k IN ({a}, {b}) AND t.k {not}IN ({b}, {c})) THEN 1 ELSE 2 END"
+            )
+        }),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::execution::FunctionRegistry as _;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use udr_core::Repository;
@@ -13,7 +14,7 @@ use crate::catalog::Scope;
 use crate::catalog::list::UdrCatalogList;
 use crate::error::into_udr;
 use crate::functions;
-use crate::plan::{UdrAnalyzerRule, VersionClauses};
+use crate::plan::{InLists, UdrAnalyzerRule, VersionClauses};
 use crate::session::{Pinned, SessionParts, Source, UdrSession};
 use crate::table::NoObjectStore;
 
@@ -116,6 +117,9 @@ pub async fn install(ctx: &SessionContext, options: InstallOptions) -> Result<Ar
             options.catalog.default_schema = NamespaceName::public().to_string();
         }
         state.add_analyzer_rule(Arc::new(UdrAnalyzerRule::new(Arc::clone(&session))));
+        state
+            .register_expr_planner(Arc::new(InLists))
+            .map_err(into_udr)?;
         state
             .register_relation_planner(Arc::new(VersionClauses::new(Arc::clone(&session))))
             .map_err(into_udr)?;

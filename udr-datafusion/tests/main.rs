@@ -11,6 +11,7 @@ mod delete;
 mod every_way;
 mod fixture;
 mod host;
+mod in_lists;
 mod insert;
 mod merge;
 mod names;

@@ -7,10 +7,12 @@ mod analyzer;
 mod change;
 mod checked;
 pub(crate) mod guard;
+mod in_lists;
 mod relation;
 mod values;
 
 pub(crate) use analyzer::UdrAnalyzerRule;
 pub(crate) use change::{delete_returning, replace_rows};
 pub(crate) use checked::checked;
+pub(crate) use in_lists::InLists;
 pub(crate) use relation::VersionClauses;
