@@ -13,6 +13,7 @@ mod fixture;
 mod host;
 mod in_lists;
 mod insert;
+mod live_rows;
 mod merge;
 mod names;
 mod outcomes;

@@ -1,65 +1,222 @@
-//! Which rows of a data file are read: those that are not deleted.
+//! How a data file is read without the rows that are deleted.
+//!
+//! In: a deletion vector. Out: what the Parquet reader leaves out, and what is taken out of the
+//! batches that it makes. Called by `live_rows`, once a file is opened.
+//!
+//! The reader leaves out runs of rows, at a price for each run and column: it skips, and starts
+//! anew. Where few rows are deleted here and there, that is more than to read all rows and to take
+//! some out.
 
 use std::ops::Range;
 
+use arrow::array::{
+    Array as _, AsArray as _, BooleanArray, BooleanBufferBuilder, RecordBatch, RecordBatchOptions,
+};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int64Type;
+use arrow::error::ArrowError;
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use parquet::arrow::arrow_reader::RowSelection;
 use udr_core::data::DeletionVector;
 use udr_core::{Error, Result};
 
-/// The rows of a file of `rows` rows without those that are deleted.
-///
-/// # Errors
-///
-/// `Unsupported` if the file has more rows than can be addressed here.
-pub(super) fn live_rows(deleted: &DeletionVector, rows: u64) -> Result<ParquetRowSelection> {
-    let rows = usize::try_from(rows)
-        .map_err(|e| Error::unsupported("a data file is too large").with_source(e))?;
-    let selection = RowSelection::from_consecutive_ranges(live_ranges(deleted, rows), rows);
-    Ok(ParquetRowSelection::new(selection))
+/// How many rows of a file there are for each run of deleted ones, from where on the reader leaves
+/// out all of them.
+const ROWS_PER_RUN: usize = 2_048;
+/// How long a run of deleted rows is that the reader leaves out in any case: some pages may be in
+/// it that need not be read at all.
+const LONG_RUN: usize = 8_192;
+
+/// How a file is read.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// What the reader reads; everything if there is none.
+    pub(super) selection: Option<ParquetRowSelection>,
+    /// Which of the file's rows are not deleted, if the reader reads others, too.
+    pub(super) live: Option<BooleanBuffer>,
 }
 
-/// The runs of rows that are not deleted, in order.
-fn live_ranges(deleted: &DeletionVector, rows: usize) -> impl Iterator<Item = Range<usize>> {
+impl Reading {
+    /// The rows of a file of `rows` rows without those that are deleted. These can be read as well,
+    /// and taken out, if they are `readable`.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the file has more rows than can be addressed here.
+    pub(super) fn new(deleted: &DeletionVector, rows: u64, readable: bool) -> Result<Self> {
+        let rows = usize::try_from(rows)
+            .map_err(|e| Error::unsupported("a data file is too large").with_source(e))?;
+        let runs = deleted_runs(deleted, rows).count();
+        let all = !readable || runs.saturating_mul(ROWS_PER_RUN) <= rows;
+        let left_out = deleted_runs(deleted, rows).filter(|run| all || run.len() >= LONG_RUN);
+        let selection = selection(left_out, rows);
+        let live = (!all).then(|| live_rows(deleted, rows));
+        Ok(Self { selection, live })
+    }
+}
+
+/// The runs of deleted rows, in order.
+fn deleted_runs(deleted: &DeletionVector, rows: usize) -> impl Iterator<Item = Range<usize>> {
     // What lies beyond the end is nothing that this file has.
-    let ends = deleted
-        .iter()
-        .map(move |at| usize::try_from(at).unwrap_or(rows).min(rows));
+    let rows_of = move |at| usize::try_from(at).ok().filter(|at| *at < rows);
+    let mut deleted = deleted.iter().map_while(rows_of).peekable();
+    std::iter::from_fn(move || {
+        let start = deleted.next()?;
+        let mut end = start + 1;
+        while deleted.next_if_eq(&end).is_some() {
+            end += 1;
+        }
+        Some(start..end)
+    })
+}
+
+/// All rows but those in `left_out`; nothing if that is all rows.
+fn selection(
+    left_out: impl Iterator<Item = Range<usize>>,
+    rows: usize,
+) -> Option<ParquetRowSelection> {
     let mut start = 0;
-    ends.chain([rows])
-        .map(move |end| {
-            let live = start..end;
-            start = end.saturating_add(1);
-            live
-        })
-        .filter(|live| live.start < live.end)
+    let read = left_out.chain([rows..rows]).filter_map(|run| {
+        let read = start..run.start;
+        start = run.end;
+        (!read.is_empty()).then_some(read)
+    });
+    let read = read.collect::<Vec<_>>();
+    if read == [0..rows] {
+        return None;
+    }
+    let selection = RowSelection::from_consecutive_ranges(read.into_iter(), rows);
+    Some(ParquetRowSelection::new(selection))
+}
+
+fn live_rows(deleted: &DeletionVector, rows: usize) -> BooleanBuffer {
+    let mut live = BooleanBufferBuilder::new(rows);
+    live.append_n(rows, true);
+    for run in deleted_runs(deleted, rows) {
+        for row in run {
+            live.set_bit(row, false);
+        }
+    }
+    live.finish()
+}
+
+/// The rows of a batch that are not deleted, without its last column, which has each row's place in
+/// the file.
+pub(super) fn without_deleted(
+    batch: &RecordBatch,
+    live: &BooleanBuffer,
+) -> std::result::Result<RecordBatch, ArrowError> {
+    let columns = batch.num_columns().saturating_sub(1);
+    let places = batch.columns().get(columns);
+    let places = places
+        .and_then(|places| places.as_primitive_opt::<Int64Type>())
+        .filter(|places| places.null_count() == 0)
+        .ok_or_else(|| ArrowError::SchemaError("a batch lacks the places of its rows".into()))?;
+    let kept = kept(places.values(), live)?;
+    let rows = batch.project(&(0..columns).collect::<Vec<_>>())?;
+    let count = kept.values().count_set_bits();
+    if count == batch.num_rows() {
+        return Ok(rows);
+    }
+    if columns == 0 {
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        return RecordBatch::try_new_with_options(rows.schema(), Vec::new(), &options);
+    }
+    filter_record_batch(&rows, &kept)
+}
+
+/// Whether each of the rows at `places` is not deleted.
+fn kept(places: &[i64], live: &BooleanBuffer) -> std::result::Result<BooleanArray, ArrowError> {
+    let outside = || ArrowError::InvalidArgumentError("a row is outside of its file".into());
+    let place = |at: i64| usize::try_from(at).ok().filter(|at| *at < live.len());
+    if let Some(first) = places.first() {
+        let together = (*first..).zip(places).all(|(next, at)| next == *at);
+        let start = place(*first).ok_or_else(outside)?;
+        if together && live.len() - start >= places.len() {
+            return Ok(BooleanArray::new(live.slice(start, places.len()), None));
+        }
+    }
+    let mut kept = BooleanBufferBuilder::new(places.len());
+    for at in places {
+        kept.append(live.value(place(*at).ok_or_else(outside)?));
+    }
+    Ok(BooleanArray::new(kept.finish(), None))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array};
+
     use super::*;
 
-    fn ranges(deleted: &[u64], rows: usize) -> Vec<Range<usize>> {
-        let deleted = deleted.iter().copied().collect();
-        live_ranges(&deleted, rows).collect()
+    fn vector(deleted: impl IntoIterator<Item = u64>) -> DeletionVector {
+        deleted.into_iter().collect()
+    }
+
+    fn runs(deleted: &[u64], rows: usize) -> Vec<Range<usize>> {
+        deleted_runs(&vector(deleted.iter().copied()), rows).collect()
     }
 
     #[test]
     #[expect(clippy::single_range_in_vec_init, reason = "they are lists of ranges")]
-    fn live_rows_are_those_between_the_deleted_ones() {
-        assert_eq!(ranges(&[], 5), [0..5]);
-        assert_eq!(ranges(&[0], 5), [1..5]);
-        assert_eq!(ranges(&[4], 5), [0..4]);
-        assert_eq!(ranges(&[1, 2], 5), [0..1, 3..5]);
-        assert!(ranges(&[0, 1, 2, 3, 4], 5).is_empty());
-        assert_eq!(ranges(&[1, 9], 5), [0..1, 2..5]);
+    fn deleted_rows_are_told_in_runs() {
+        assert!(runs(&[], 5).is_empty());
+        assert_eq!(runs(&[0], 5), [0..1]);
+        assert_eq!(runs(&[1, 2, 4], 5), [1..3, 4..5]);
+        assert_eq!(runs(&[0, 1, 2, 3, 4], 5), [0..5]);
+        assert_eq!(runs(&[1, 9], 5), [1..2]);
     }
 
     #[test]
-    fn a_selection_covers_the_whole_file() {
-        let deleted = [3u64, 7, 9].into_iter().collect();
-        let selection = live_rows(&deleted, 10).unwrap().into_inner();
-        assert_eq!(selection.row_count(), 7);
-        assert_eq!(selection.iter().map(|run| run.row_count).sum::<usize>(), 10);
+    fn few_runs_are_left_out_by_the_reader() {
+        let reading = Reading::new(&vector(10..5_000), 10_000, true).unwrap();
+        assert!(reading.live.is_none());
+        let selection = reading.selection.unwrap().into_inner();
+        assert_eq!(selection.row_count(), 5_010);
+        let covered = selection.iter().map(|run| run.row_count);
+        assert_eq!(covered.sum::<usize>(), 10_000);
+    }
+
+    #[test]
+    fn of_many_runs_only_the_long_ones_are_left_out_by_the_reader() {
+        let scattered = (0..20_000).step_by(100);
+        let reading = Reading::new(&vector(scattered.clone()), 50_000, true).unwrap();
+        assert!(reading.selection.is_none());
+        let live = reading.live.unwrap();
+        assert_eq!((live.len(), live.count_set_bits()), (50_000, 49_800));
+        let unreadable = Reading::new(&vector(scattered.clone()), 50_000, false).unwrap();
+        assert_eq!(
+            unreadable.selection.unwrap().into_inner().row_count(),
+            49_800
+        );
+        assert!(unreadable.live.is_none());
+        let deleted = vector(scattered.chain(30_000..45_000));
+        let reading = Reading::new(&deleted, 50_000, true).unwrap();
+        let selection = reading.selection.unwrap().into_inner();
+        assert_eq!(selection.row_count(), 35_000);
+        assert_eq!(reading.live.unwrap().count_set_bits(), 34_800);
+    }
+
+    #[test]
+    fn rows_are_known_by_their_places_in_any_order() {
+        let live = live_rows(&vector([3, 5]), 8);
+        let places = |places: &[i64]| {
+            let column = Arc::new(Int64Array::from(places.to_vec())) as ArrayRef;
+            let batch = [("value", Arc::clone(&column)), ("place", column)];
+            let batch = RecordBatch::try_from_iter(batch).unwrap();
+            let rows = without_deleted(&batch, &live)?;
+            Ok::<_, ArrowError>(rows.column(0).as_primitive::<Int64Type>().values().to_vec())
+        };
+        assert_eq!(places(&[2, 3, 4, 5]).unwrap(), [2, 4]);
+        assert_eq!(places(&[6, 7]).unwrap(), [6, 7]);
+        // As many as from the first to the last, in another order.
+        assert_eq!(places(&[3, 4, 1, 2, 7]).unwrap(), [4, 1, 2, 7]);
+        assert_eq!(places(&[5, 0]).unwrap(), [0]);
+        assert!(places(&[]).unwrap().is_empty());
+        assert!(places(&[7, 8]).is_err());
+        assert!(places(&[-1]).is_err());
     }
 }

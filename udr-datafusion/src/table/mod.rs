@@ -6,6 +6,7 @@
 mod deletes;
 mod file_rows;
 mod join_side;
+mod live_rows;
 mod object_store;
 mod predicate;
 mod provider;

@@ -7,7 +7,9 @@ use datafusion::common::config::TableParquetOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfigBuilder, FileSource, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DataFusionResult;
@@ -18,8 +20,8 @@ use udr_core::Result;
 use udr_core::data::DeletionVector;
 use udr_core::snapshot::{FileTask, Prune, TableSnapshot};
 
-use super::deletes::live_rows;
 use super::file_rows::Files;
+use super::live_rows::LiveRows;
 use super::predicate::TablePredicate;
 use super::reader::DataFileReaderFactory;
 use super::row_columns::RowColumns;
@@ -65,6 +67,7 @@ impl Scan<'_> {
         let statistics = self.statistics(&schema, &files, whole);
         let statistics = statistics.map_err(to_datafusion)?;
         let partitions = state.config().target_partitions();
+        let deleted = files.iter().map(FileTask::deleted_rows).sum::<u64>();
         let groups = self.groups(&schema, files, partitions).await;
         let groups = groups.map_err(to_datafusion)?;
         // Columns are matched by name, which holds as long as none can be renamed; a rename needs
@@ -81,7 +84,11 @@ impl Scan<'_> {
                 self.table,
                 self.session,
             )));
-        let config = FileScanConfigBuilder::new(self.session.store_url().clone(), Arc::new(source))
+        let mut source = Arc::new(source) as Arc<dyn FileSource>;
+        if deleted > 0 {
+            source = Arc::new(LiveRows::new(source, self.table.schema(), deleted));
+        }
+        let config = FileScanConfigBuilder::new(self.session.store_url().clone(), source)
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_limit(self.limit)
@@ -148,7 +155,7 @@ impl Scan<'_> {
             let mut file = self.partitioned_file(schema, &task, with_statistics)?;
             file.partition_values = self.rows.constants(&task.file, number);
             if let Some(deleted) = deleted {
-                file = file.with_extension(live_rows(&deleted, task.file.rows)?);
+                file = file.with_extension(deleted);
             }
             if let Some((total, group)) = groups.iter_mut().min_by_key(|(total, _)| *total) {
                 *total += bytes;
