@@ -8,12 +8,14 @@
 //! some out.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, AsArray as _, BooleanArray, BooleanBufferBuilder, RecordBatch, RecordBatchOptions,
+    Array as _, ArrayRef, ArrowPrimitiveType, AsArray as _, BooleanArray, BooleanBufferBuilder,
+    PrimitiveArray, RecordBatch, RecordBatchOptions, downcast_primitive,
 };
-use arrow::buffer::BooleanBuffer;
-use arrow::compute::filter_record_batch;
+use arrow::buffer::{BooleanBuffer, ScalarBuffer};
+use arrow::compute::{FilterBuilder, FilterPredicate};
 use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
@@ -104,7 +106,7 @@ fn live_rows(deleted: &DeletionVector, rows: usize) -> BooleanBuffer {
 /// The rows of a batch that are not deleted, without its last column, which has each row's place in
 /// the file.
 pub(super) fn without_deleted(
-    batch: &RecordBatch,
+    mut batch: RecordBatch,
     live: &BooleanBuffer,
 ) -> std::result::Result<RecordBatch, ArrowError> {
     let columns = batch.num_columns().saturating_sub(1);
@@ -114,16 +116,68 @@ pub(super) fn without_deleted(
         .filter(|places| places.null_count() == 0)
         .ok_or_else(|| ArrowError::SchemaError("a batch lacks the places of its rows".into()))?;
     let kept = kept(places.values(), live)?;
-    let rows = batch.project(&(0..columns).collect::<Vec<_>>())?;
+    batch.remove_column(columns);
     let count = kept.values().count_set_bits();
     if count == batch.num_rows() {
-        return Ok(rows);
+        return Ok(batch);
     }
-    if columns == 0 {
-        let options = RecordBatchOptions::new().with_row_count(Some(count));
-        return RecordBatch::try_new_with_options(rows.schema(), Vec::new(), &options);
+    let runs = kept.values().set_slices().collect::<Vec<_>>();
+    let filter = FilterBuilder::new(&kept).optimize().build();
+    let (schema, columns, _) = batch.into_parts();
+    let columns = columns.into_iter();
+    let columns = columns.map(|column| in_runs(column, &runs, &filter));
+    let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    RecordBatch::try_new_with_options(schema, columns, &options)
+}
+
+/// The rows of a column that are in `runs`, which are those of `filter`.
+fn in_runs(
+    column: ArrayRef,
+    runs: &[(usize, usize)],
+    filter: &FilterPredicate,
+) -> std::result::Result<ArrayRef, ArrowError> {
+    macro_rules! moved {
+        ($type:ty) => {
+            moved::<$type>(column, runs, filter)
+        };
     }
-    filter_record_batch(&rows, &kept)
+    downcast_primitive! {
+        column.data_type() => (moved),
+        _ => filter.filter(&column),
+    }
+}
+
+/// As [`in_runs`], within the memory that the column has if nobody else has it, too: most rows move
+/// by a little, and new memory would cost more than that.
+fn moved<T: ArrowPrimitiveType>(
+    column: ArrayRef,
+    runs: &[(usize, usize)],
+    filter: &FilterPredicate,
+) -> std::result::Result<ArrayRef, ArrowError> {
+    let values = column.as_primitive_opt::<T>();
+    let Some(values) = values.filter(|values| values.null_count() == 0).cloned() else {
+        return filter.filter(&column);
+    };
+    drop(column);
+    let rows = values.len();
+    let (data_type, values, _) = values.into_parts();
+    let of = |values| {
+        let array = PrimitiveArray::<T>::try_new(values, None)?;
+        Ok::<_, ArrowError>(Arc::new(array.with_data_type(data_type)) as ArrayRef)
+    };
+    let mut buffer = match values.into_inner().into_mutable() {
+        Ok(buffer) => buffer,
+        Err(shared) => return filter.filter(&of(ScalarBuffer::new(shared, 0, rows))?),
+    };
+    let mut count = 0;
+    let values = buffer.typed_data_mut::<T::Native>();
+    for (start, end) in runs {
+        values.copy_within(*start..*end, count);
+        count += end - start;
+    }
+    buffer.truncate(count * size_of::<T::Native>());
+    of(ScalarBuffer::new(buffer.into(), 0, count))
 }
 
 /// Whether each of the rows at `places` is not deleted.
@@ -146,9 +200,7 @@ fn kept(places: &[i64], live: &BooleanBuffer) -> std::result::Result<BooleanArra
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, Int64Array};
+    use arrow::array::{Decimal128Array, Int64Array, StringViewArray};
 
     use super::*;
 
@@ -207,7 +259,7 @@ mod tests {
             let column = Arc::new(Int64Array::from(places.to_vec())) as ArrayRef;
             let batch = [("value", Arc::clone(&column)), ("place", column)];
             let batch = RecordBatch::try_from_iter(batch).unwrap();
-            let rows = without_deleted(&batch, &live)?;
+            let rows = without_deleted(batch, &live)?;
             Ok::<_, ArrowError>(rows.column(0).as_primitive::<Int64Type>().values().to_vec())
         };
         assert_eq!(places(&[2, 3, 4, 5]).unwrap(), [2, 4]);
@@ -218,5 +270,34 @@ mod tests {
         assert!(places(&[]).unwrap().is_empty());
         assert!(places(&[7, 8]).is_err());
         assert!(places(&[-1]).is_err());
+    }
+
+    #[test]
+    fn columns_keep_their_types_and_values_whoever_has_their_memory() {
+        let live = live_rows(&vector([0, 2, 3]), 6);
+        let columns = || -> [(&str, ArrayRef); 5] {
+            let decimal = Decimal128Array::from(vec![10, 11, 12, 13, 14, 15]);
+            let decimal = decimal.with_precision_and_scale(9, 2).unwrap();
+            let nulls = Int64Array::from(vec![None, Some(1), None, Some(3), None, Some(5)]);
+            let words = StringViewArray::from(vec!["a", "b", "c", "d", "a longer word", "f"]);
+            let sliced = Int64Array::from_iter_values(90..99).slice(3, 6);
+            let places = Int64Array::from_iter_values(0..6);
+            [
+                ("decimal", Arc::new(decimal)),
+                ("nulls", Arc::new(nulls)),
+                ("words", Arc::new(words)),
+                ("sliced", Arc::new(sliced)),
+                ("place", Arc::new(places)),
+            ]
+        };
+        let batch = || RecordBatch::try_from_iter(columns()).unwrap();
+        let kept = BooleanArray::from(vec![false, true, false, false, true, true]);
+        let expected = batch().project(&[0, 1, 2, 3]).unwrap();
+        let expected = arrow::compute::filter_record_batch(&expected, &kept).unwrap();
+        assert_eq!(without_deleted(batch(), &live).unwrap(), expected);
+        let shared = batch();
+        let before = batch();
+        assert_eq!(without_deleted(shared.clone(), &live).unwrap(), expected);
+        assert_eq!(shared, before, "what others have stays as it is");
     }
 }

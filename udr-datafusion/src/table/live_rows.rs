@@ -12,7 +12,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileScanConfig, FileSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileSource};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::functions::core::file_row_index;
@@ -20,7 +20,7 @@ use datafusion::functions::core::getfield::GetFieldFunc;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use datafusion::physical_expr::{
-    EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr,
+    EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr,
 };
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -108,6 +108,15 @@ fn takes_columns(expr: &Arc<dyn PhysicalExpr>) -> bool {
     expr.is::<Column>()
 }
 
+/// Whether there are as many groups as are wanted, of about the same size.
+fn are_even(groups: &[FileGroup], wanted: usize) -> bool {
+    let bytes = |group: &FileGroup| group.iter().map(|file| file.object_meta.size).sum::<u64>();
+    let sizes = groups.iter().map(bytes).collect::<Vec<_>>();
+    let (largest, sum) = (sizes.iter().max(), sizes.iter().sum::<u64>());
+    let mean = sum / (sizes.len().max(1) as u64);
+    sizes.len() >= wanted && largest.is_some_and(|largest| *largest <= mean + mean / 8)
+}
+
 fn unable() -> DataFusionError {
     to_datafusion(Error::internal("a scan cannot tell the places of rows"))
 }
@@ -181,6 +190,23 @@ impl FileSource for LiveRows {
 
     fn supports_repartitioning(&self) -> bool {
         self.inner.supports_repartitioning()
+    }
+
+    fn repartitioned(
+        &self,
+        target_partitions: usize,
+        repartition_file_min_size: usize,
+        output_ordering: Option<LexOrdering>,
+        config: &FileScanConfig,
+    ) -> DataFusionResult<Option<FileScanConfig>> {
+        // Small files beside large ones, as changes leave them: parts of equal bytes would cut the
+        // large ones anew, and a row group goes as a whole to the part that it begins in.
+        if are_even(&config.file_groups, target_partitions) {
+            return Ok(None);
+        }
+        let (target, least) = (target_partitions, repartition_file_min_size);
+        self.inner
+            .repartitioned(target, least, output_ordering, config)
     }
 
     fn try_pushdown_filters(
@@ -330,7 +356,7 @@ impl Morsel for LiveMorsel {
         let Self { inner, live } = *self;
         let batches = inner
             .into_stream()
-            .map(move |batch| Ok(without_deleted(&batch?, &live)?));
+            .map(move |batch| Ok(without_deleted(batch?, &live)?));
         let some = |batch: &DataFusionResult<RecordBatch>| {
             let empty = batch.as_ref().is_ok_and(|batch| batch.num_rows() == 0);
             std::future::ready(!empty)
