@@ -95,7 +95,7 @@ fn main() {
     let (udr, floor) = runtime.block_on(load(&folder));
     let source = source();
     let find = format!(
-        "SELECT count(*), sum(big.a), max(b), max(c) FROM big JOIN ({source}) s ON big.id = s.id"
+        "SELECT count(*), sum(big.a), max(b), max(c) FROM ({source}) s JOIN big ON big.id = s.id"
     );
     let merge = format!(
         "MERGE INTO big USING ({source}) s ON big.id = s.id WHEN MATCHED THEN UPDATE SET a = s.a
