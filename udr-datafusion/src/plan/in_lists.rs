@@ -51,10 +51,6 @@ impl ExprPlanner for InLists {
 }
 
 /// What is compared with a list in `expr`, or with values that the engine would make a list of.
-#[expect(
-    clippy::mutable_key_type,
-    reason = "expressions hash by what they say, as in the engine"
-)]
 fn operands(expr: &Expr) -> DataFusionResult<HashSet<Expr>> {
     let mut found = HashSet::new();
     expr.apply(|expr| {
@@ -78,10 +74,6 @@ fn operands(expr: &Expr) -> DataFusionResult<HashSet<Expr>> {
 }
 
 /// What is compared with a constant in `expr`.
-#[expect(
-    clippy::mutable_key_type,
-    reason = "expressions hash by what they say, as in the engine"
-)]
 fn compared(expr: &Expr) -> DataFusionResult<HashSet<Expr>> {
     let mut found = HashSet::new();
     expr.apply(|expr| {
@@ -128,10 +120,6 @@ fn is_constant(expr: &Expr) -> bool {
 }
 
 /// `expr` with nothing to merge that compares one of `operands`.
-#[expect(
-    clippy::mutable_key_type,
-    reason = "expressions hash by what they say, as in the engine"
-)]
 fn apart(expr: Expr, operands: &HashSet<Expr>) -> DataFusionResult<Expr> {
     let changed = expr.transform_down(|expr| {
         if is_apart(&expr) {

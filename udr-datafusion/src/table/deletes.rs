@@ -79,13 +79,15 @@ fn selection(
     rows: usize,
 ) -> Option<ParquetRowSelection> {
     let mut start = 0;
-    let read = left_out.chain([rows..rows]).filter_map(|run| {
-        let read = start..run.start;
-        start = run.end;
-        (!read.is_empty()).then_some(read)
-    });
+    let read = left_out
+        .chain(std::iter::once(rows..rows))
+        .filter_map(|run| {
+            let read = start..run.start;
+            start = run.end;
+            (!read.is_empty()).then_some(read)
+        });
     let read = read.collect::<Vec<_>>();
-    if read == [0..rows] {
+    if read.first().is_some_and(|run| *run == (0..rows)) {
         return None;
     }
     let selection = RowSelection::from_consecutive_ranges(read.into_iter(), rows);
