@@ -15,10 +15,11 @@ use crate::format::{
 use crate::id::Digest;
 use crate::store::Store;
 
-/// How many decoded roots, pages and table states are kept.
-const OBJECTS_MAX: usize = 1_024;
-/// How many decoded pages of idempotency keys are kept: twice what a branch has.
-const KEY_PAGES_MAX: usize = 128;
+/// How many decoded roots, pages and table states are expected; only used to size an index.
+const OBJECTS: usize = 1_024;
+/// How large the roots, the pages, the table states and the pages of keys that are kept are, each
+/// kind together, as they are stored. Decoded they take some four times as much.
+const OBJECT_BYTES_MAX: u64 = 16 << 20;
 /// How many decoded manifests are kept: 64 full ones with 16 columns are about 100 MB.
 const MANIFEST_ENTRIES_MAX: u64 = 64 * Manifest::ENTRIES_MAX as u64;
 
@@ -51,6 +52,33 @@ impl ManifestKey {
     }
 }
 
+/// A decoded object, and the length of what it was decoded from.
+#[derive(Debug)]
+struct Decoded<T> {
+    value: Arc<T>,
+    bytes: u64,
+}
+
+impl<T> Clone for Decoded<T> {
+    fn clone(&self) -> Self {
+        Self {
+            value: Arc::clone(&self.value),
+            bytes: self.bytes,
+        }
+    }
+}
+
+type Objects<T> = Cache<Digest, Decoded<T>, ByBytes>;
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl<T> quick_cache::Weighter<Digest, Decoded<T>> for ByBytes {
+    fn weight(&self, _: &Digest, object: &Decoded<T>) -> u64 {
+        object.bytes.max(1)
+    }
+}
+
 #[derive(Clone)]
 struct ByEntries;
 
@@ -68,21 +96,21 @@ pub(crate) struct Loader {
 }
 
 struct Caches {
-    roots: Cache<Digest, Arc<Root>>,
-    pages: Cache<Digest, Arc<NamespacePage>>,
-    keys: Cache<Digest, Arc<KeyPage>>,
-    states: Cache<Digest, Arc<TableState>>,
+    roots: Objects<Root>,
+    pages: Objects<NamespacePage>,
+    keys: Objects<KeyPage>,
+    states: Objects<TableState>,
     manifests: Cache<ManifestKey, Arc<Manifest>, ByEntries>,
 }
 
 impl Loader {
     pub(crate) fn new(store: Store) -> Self {
         let caches = Caches {
-            roots: Cache::new(OBJECTS_MAX),
-            pages: Cache::new(OBJECTS_MAX),
-            keys: Cache::new(KEY_PAGES_MAX),
-            states: Cache::new(OBJECTS_MAX),
-            manifests: Cache::with_weighter(OBJECTS_MAX, MANIFEST_ENTRIES_MAX, ByEntries),
+            roots: Objects::with_weighter(OBJECTS, OBJECT_BYTES_MAX, ByBytes),
+            pages: Objects::with_weighter(OBJECTS, OBJECT_BYTES_MAX, ByBytes),
+            keys: Objects::with_weighter(OBJECTS, OBJECT_BYTES_MAX, ByBytes),
+            states: Objects::with_weighter(OBJECTS, OBJECT_BYTES_MAX, ByBytes),
+            manifests: Cache::with_weighter(OBJECTS, MANIFEST_ENTRIES_MAX, ByEntries),
         };
         Self {
             store,
@@ -133,24 +161,43 @@ impl Loader {
     }
 
     /// Keeps what was just written, so that the next transaction need not read it.
-    pub(crate) fn keep(&self, root: (Digest, Arc<Root>), states: Vec<(Digest, Arc<TableState>)>) {
-        self.caches.roots.insert(root.0, root.1);
-        for (digest, state) in states {
-            self.caches.states.insert(digest, state);
+    pub(crate) fn keep(&self, root: Written<Root>, states: Vec<Written<TableState>>) {
+        root.keep(&self.caches.roots);
+        for state in states {
+            state.keep(&self.caches.states);
         }
     }
 
-    async fn load<T: Stored>(
-        &self,
-        cache: &Cache<Digest, Arc<T>>,
-        object: &ObjectRef,
-    ) -> Result<Arc<T>> {
-        if let Some(value) = cache.get(&object.digest) {
-            return Ok(value);
+    async fn load<T: Stored>(&self, cache: &Objects<T>, object: &ObjectRef) -> Result<Arc<T>> {
+        if let Some(decoded) = cache.get(&object.digest) {
+            return Ok(decoded.value);
         }
         let value = Arc::new(self.object::<T>(object).await?);
-        cache.insert(object.digest, Arc::clone(&value));
+        let decoded = Decoded {
+            value: Arc::clone(&value),
+            bytes: object.bytes,
+        };
+        cache.insert(object.digest, decoded);
         Ok(value)
+    }
+}
+
+/// An object that was just written, as it is read.
+#[derive(Debug)]
+pub(crate) struct Written<T> {
+    /// What names it.
+    pub(crate) object: ObjectRef,
+    /// What it is.
+    pub(crate) value: T,
+}
+
+impl<T> Written<T> {
+    fn keep(self, cache: &Objects<T>) {
+        let decoded = Decoded {
+            value: Arc::new(self.value),
+            bytes: self.object.bytes,
+        };
+        cache.insert(self.object.digest, decoded);
     }
 }
 
@@ -159,5 +206,23 @@ impl fmt::Debug for Loader {
         f.debug_struct("Loader")
             .field("store", &self.store)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Epoch;
+
+    #[test]
+    fn what_is_kept_is_bounded_by_bytes_and_not_by_number() {
+        let cache = Objects::<u8>::with_weighter(OBJECTS, OBJECT_BYTES_MAX, ByBytes);
+        for n in 0..64 {
+            let mut object = ObjectRef::of(Epoch::default(), &[n]);
+            object.bytes = 1 << 20;
+            Written { object, value: n }.keep(&cache);
+        }
+        assert!(cache.weight() <= OBJECT_BYTES_MAX, "{}", cache.weight());
+        assert!(cache.len() > 0);
     }
 }

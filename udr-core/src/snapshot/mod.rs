@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub(crate) use self::catalog::{Catalog, CatalogEntry};
 pub use self::file_task::FileTask;
-pub(crate) use self::load::Loader;
+pub(crate) use self::load::{Loader, Written};
 pub use self::prune::Prune;
 pub use self::scan::ScanPlan;
 pub use self::table::TableSnapshot;

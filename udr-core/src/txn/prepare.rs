@@ -16,9 +16,9 @@ use crate::format::{
     Change, Commit, CommitRef, Entry, ObjectRef, RelationOperation, Root, Stored as _, TableChange,
     TableOperation, TableState, Within, encode,
 };
-use crate::id::{Digest, Epoch, TableId, TransactionId};
+use crate::id::{Epoch, TableId, TransactionId};
 use crate::snapshot::overlay::{Overlay, StagedRelation, StagedTable};
-use crate::snapshot::{Catalog, CatalogEntry, Snapshot};
+use crate::snapshot::{Catalog, CatalogEntry, Snapshot, Written};
 
 /// How many deletion vectors are uploaded at once.
 const UPLOADS: usize = 64;
@@ -47,8 +47,8 @@ pub(super) struct Prepared {
     objects: Vec<Bytes>,
     vectors: Vec<(TableId, Bytes)>,
     epoch: Epoch,
-    root: (Digest, Arc<Root>),
-    states: Vec<(Digest, Arc<TableState>)>,
+    root: Written<Root>,
+    states: Vec<Written<TableState>>,
 }
 
 impl Prepared {
@@ -87,8 +87,8 @@ struct Parts {
     commit: Commit,
     objects: Vec<Bytes>,
     vectors: Vec<(TableId, Bytes)>,
-    root: (Digest, Root),
-    states: Vec<(Digest, TableState)>,
+    root: Written<Root>,
+    states: Vec<Written<TableState>>,
 }
 
 impl Parts {
@@ -109,18 +109,17 @@ impl Parts {
         let object = ObjectRef::of(place.epoch, &bytes);
         objects.push(bytes);
         let home = place.within.map(|_| object.as_home());
-        self.root.1.settle(home)?;
-        for (_, state) in &mut self.states {
-            state.settle(home)?;
+        self.root.value.settle(home)?;
+        for state in &mut self.states {
+            state.value.settle(home)?;
         }
-        let shared = |(digest, state)| (digest, Arc::new(state));
         Ok(Prepared {
             commit: CommitRef { object, sequence },
             objects,
             vectors: self.vectors,
             epoch: place.epoch,
-            root: (self.root.0, Arc::new(self.root.1)),
-            states: self.states.into_iter().map(shared).collect(),
+            root: self.root,
+            states: self.states,
         })
     }
 }
@@ -191,7 +190,10 @@ impl Draft<'_> {
             commit,
             objects,
             vectors,
-            root: (root.digest, builder.root),
+            root: Written {
+                object: root,
+                value: builder.root,
+            },
             states,
         })
     }
@@ -203,7 +205,7 @@ impl Draft<'_> {
         changes: &mut Vec<Change>,
         renamed: &mut Renamed,
         new: &mut NewObjects,
-    ) -> Result<Vec<(Digest, TableState)>> {
+    ) -> Result<Vec<Written<TableState>>> {
         let mut states = Vec::new();
         for (id, table) in &self.overlay.tables {
             let Some(path) = &table.path else {
@@ -229,7 +231,10 @@ impl Draft<'_> {
                     let bytes = encode(&state)?;
                     let reference = place.refer(&bytes);
                     new.objects.push(bytes);
-                    states.push((reference.digest, state));
+                    states.push(Written {
+                        object: reference,
+                        value: state,
+                    });
                     reference
                 }
             };
