@@ -8,8 +8,9 @@ use object_store::memory::InMemory;
 use udr_core::Repository;
 use udr_core::Result;
 use udr_core::env::Env;
+use udr_core::format::Schema;
 use udr_core::id::Version;
-use udr_core::name::RefName;
+use udr_core::name::{NamespaceName, RefName, RelationPath};
 use udr_core::refs::Revision;
 use udr_datafusion::{InstallOptions, install, udr_sql};
 use udr_testkit::counting::Calls;
@@ -366,4 +367,52 @@ async fn what_a_large_commit_makes_is_apart_from_it_and_what_small_ones_make_is_
         let found = rows(&head, &path(name)).await.unwrap();
         assert_eq!(found.values().sum::<u64>(), count, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_commit_writes_the_page_of_its_namespace_and_no_other_tables() {
+    let (inner, counting, repository) = counted(0).await;
+    let main = RefName::main();
+    let mut transaction = repository.begin(&main).await.unwrap();
+    let schema = Schema::from_arrow(&fixtures::schema()).unwrap();
+    for n in 0..12 {
+        let name = format!("n{n}");
+        transaction
+            .create_namespace(&NamespaceName::new(&name).unwrap())
+            .await
+            .unwrap();
+        for t in 0..30 {
+            let path = RelationPath::parse(&name, &format!("t{t}")).unwrap();
+            let created = transaction.create_table(&path, schema.clone()).await;
+            created.unwrap();
+        }
+    }
+    committed(transaction.commit().await).unwrap();
+    let path = RelationPath::parse("n7", "t7").unwrap();
+    counting.take();
+    for i in 0..3 {
+        let mut transaction = repository.begin(&main).await.unwrap();
+        let rows = fixtures::numbered(i..i + 1);
+        append(&repository, &mut transaction, &path, rows)
+            .await
+            .unwrap();
+        committed(transaction.commit().await).unwrap();
+    }
+    let written = counting.take().on("objects/").bytes(Operations::WRITES);
+    // 360 tables are some 90 KB for each commit.
+    assert!(written < 3 * 30_000, "{written}");
+    let repository = crate::world::open(inner).await.unwrap();
+    check(&repository).await;
+    let head = repository.head(&main).await.unwrap();
+    let found = head.relations(&NamespaceName::new("n7").unwrap()).await;
+    assert_eq!(found.unwrap().len(), 30);
+    assert_eq!(rows(&head, &path).await.unwrap().len(), 3);
+    // Those that shrink are in the root again, as far as there is room.
+    let mut transaction = repository.begin(&main).await.unwrap();
+    for t in 2..30 {
+        let path = RelationPath::parse("n7", &format!("t{t}")).unwrap();
+        transaction.drop_table(&path).await.unwrap();
+    }
+    committed(transaction.commit().await).unwrap();
+    check(&repository).await;
 }

@@ -38,7 +38,8 @@ pub enum Namespace {
 }
 
 impl Namespace {
-    /// The most relations that are kept in the root itself.
+    /// The most relations that are kept in the root itself, of all namespaces together. Readers rely
+    /// on it for each.
     pub const INLINE_MAX: usize = 32;
     /// The most relations on a page.
     pub const PAGE_MAX: usize = 256;

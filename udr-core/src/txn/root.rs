@@ -115,7 +115,8 @@ impl<'a> RootBuilder<'a> {
         }
         let total = rebuilt.iter().map(|page| page.entries).sum::<u64>();
         // Half of what makes pages necessary, so that a namespace does not go back and forth.
-        if total > Namespace::INLINE_MAX as u64 / 2 {
+        let few = total <= Namespace::INLINE_MAX as u64 / 2;
+        if total > 0 && !(few && self.has_room(usize::try_from(total).unwrap_or(usize::MAX))) {
             return Ok(Namespace::Pages(rebuilt));
         }
         let mut entries = Relations::new();
@@ -137,12 +138,21 @@ impl<'a> RootBuilder<'a> {
     }
 
     fn inline_or_pages(&mut self, entries: Relations) -> Result<Namespace> {
-        if entries.len() <= Namespace::INLINE_MAX {
+        if entries.is_empty() || self.has_room(entries.len()) {
             return Ok(Namespace::Inline(entries));
         }
         let mut pages = Vec::new();
         self.push_pages(&mut pages, entries)?;
         Ok(Namespace::Pages(pages))
+    }
+
+    /// Whether so many more relations can be in the root itself: every commit writes those again.
+    fn has_room(&self, relations: usize) -> bool {
+        let others = self.root.namespaces.values().map(|other| match other {
+            Namespace::Inline(entries) => entries.len(),
+            Namespace::Pages(_) => 0,
+        });
+        others.sum::<usize>().saturating_add(relations) <= Namespace::INLINE_MAX
     }
 
     /// Adds `entries` as one page, or as several half-full ones if they are too many for one.
