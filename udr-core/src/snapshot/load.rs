@@ -223,6 +223,6 @@ mod tests {
             Written { object, value: n }.keep(&cache);
         }
         assert!(cache.weight() <= OBJECT_BYTES_MAX, "{}", cache.weight());
-        assert!(cache.len() > 0);
+        assert!(!cache.is_empty());
     }
 }
