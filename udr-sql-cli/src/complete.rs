@@ -22,6 +22,7 @@ const KEYWORDS: &[&str] = &[
     "BY",
     "CASE",
     "CAST",
+    "COMMENT",
     "COMMIT",
     "COPY",
     "COUNT",

@@ -15,6 +15,7 @@ const VERBS: &[&str] = &[
     "ABORT",
     "ALTER",
     "BEGIN",
+    "COMMENT",
     "COMMIT",
     "COPY",
     "CREATE",

@@ -10,6 +10,7 @@ const WORDS: &[&str] = &[
     "BEGIN",
     "BRANCH",
     "CALL",
+    "COMMENT",
     "COMMIT",
     "COPY",
     "CREATE",

@@ -7,8 +7,10 @@
 mod batch;
 mod chunks;
 mod deletion_vector;
+mod evolve;
 mod footer;
 mod live;
+mod partition;
 mod reader;
 mod row_identity;
 mod stats;
@@ -16,6 +18,7 @@ mod verify;
 mod writer;
 
 pub use deletion_vector::DeletionVector;
+pub use evolve::{evolve, field_id, initial, is_current};
 pub use footer::FooterCache;
 pub(crate) use live::{RewriteTarget, read_identities, rewrite_file};
 pub use live::{read_live_batches, read_rows};

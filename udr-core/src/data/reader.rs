@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{FieldRef, SchemaRef};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -17,9 +17,10 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::chunks::{Chunks, cut};
+use super::evolve::{self, evolve};
 use super::footer::{FooterCache, fetch_footer};
 use crate::error::{Error, Result};
-use crate::format::{DataFile, Schema};
+use crate::format::{DataFile, Field, Schema};
 use crate::id::TableId;
 use crate::store::{Store, Verify};
 
@@ -136,7 +137,7 @@ impl AsyncFileReader for DataFileReader {
 
 /// Reads all rows of a data file, in order, as batches of `schema`.
 ///
-/// Columns are found by field id; one that the file does not have is NULL.
+/// Columns are found by field id; one that the file does not have has its initial value.
 ///
 /// # Errors
 ///
@@ -197,58 +198,69 @@ pub(super) async fn read_verified_batches(
 /// Which columns of a file make up the columns of a table.
 struct Projection {
     schema: SchemaRef,
-    /// By column of the table: the column of the file.
-    sources: Vec<Option<usize>>,
+    /// By column of the table: the column, and where it is in the file.
+    columns: Vec<(Field, Option<Source>)>,
+}
+
+struct Source {
+    at: usize,
+    field: FieldRef,
 }
 
 impl Projection {
     fn new(file: &SchemaRef, schema: &Schema) -> Result<Self> {
-        let arrow = schema.to_arrow();
-        let mut sources = Vec::with_capacity(schema.fields().len());
-        for (field, target) in schema.fields().iter().zip(arrow.fields()) {
-            // The target's metadata is its field id, and nothing else.
-            let source = file
-                .fields()
-                .iter()
-                .position(|f| f.metadata() == target.metadata());
-            let same = source.is_none_or(|i| file.field(i).data_type() == target.data_type());
-            if !same || (source.is_none() && !field.nullable) {
-                return Err(
-                    Error::corrupt("a data file does not have a column of its table")
-                        .with("column", &field.name)
-                        .with("id", field.id),
-                );
+        let columns = schema.fields().iter().map(|field| {
+            let mut places = file.fields().iter().enumerate();
+            let found = places.find(|(_, f)| evolve::field_id(f.as_ref()) == Some(field.id));
+            let source = found.map(|(at, found)| Source {
+                at,
+                field: Arc::clone(found),
+            });
+            match &source {
+                Some(source) => evolve::check(&source.field, field)?,
+                None if field.nullable || field.initial.is_some() => {}
+                None => {
+                    return Err(
+                        Error::corrupt("a data file does not have a column of its table")
+                            .with("column", &field.name)
+                            .with("id", field.id),
+                    );
+                }
             }
-            sources.push(source);
-        }
+            Ok((field.clone(), source))
+        });
         Ok(Self {
-            schema: arrow,
-            sources,
+            schema: schema.to_arrow(),
+            columns: columns.collect::<Result<_>>()?,
         })
     }
 
     /// The columns of the file that are read, ascending.
     fn roots(&self) -> Vec<usize> {
-        let mut roots: Vec<usize> = self.sources.iter().flatten().copied().collect();
+        let sources = self
+            .columns
+            .iter()
+            .filter_map(|(_, source)| source.as_ref());
+        let mut roots = sources.map(|source| source.at).collect::<Vec<_>>();
         roots.sort_unstable();
         roots
     }
 
     fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let roots = self.roots();
-        let columns = self
-            .sources
-            .iter()
-            .zip(self.schema.fields())
-            .map(|(source, field)| {
-                let read = source.and_then(|source| roots.binary_search(&source).ok());
-                read.and_then(|i| batch.columns().get(i)).map_or_else(
-                    || new_null_array(field.data_type(), batch.num_rows()),
-                    Arc::<dyn arrow::array::Array>::clone,
-                )
-            })
-            .collect::<Vec<ArrayRef>>();
-        RecordBatch::try_new(Arc::clone(&self.schema), columns)
+        let columns = self.columns.iter().map(|(field, source)| {
+            let Some(source) = source else {
+                return evolve::initial(field, batch.num_rows());
+            };
+            let read = roots.binary_search(&source.at).ok();
+            let read = read.and_then(|i| batch.columns().get(i)).ok_or_else(|| {
+                Error::internal("a column was not read").with("column", &field.name)
+            })?;
+            evolve(read, &source.field, field)
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .map_err(|e| Error::corrupt("a data file does not fit its table").with_source(e))
     }
 }

@@ -2,22 +2,27 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
 use arrow::compute::cast;
 use arrow::compute::kernels::aggregate;
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, UInt64Type};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Float64Type, Int64Type, Schema as ArrowSchema, UInt64Type,
+};
 use futures::TryStreamExt as _;
 use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::Type as ParquetType;
 
+use super::evolve::{self, is_current};
 use super::footer::fetch_footer;
 use super::live::read_identities;
 use super::reader::read_verified_batches;
 use super::stats::{NanColumns, file_stats, has_nan};
 use crate::error::{Error, Result};
-use crate::format::{Bound, ColumnStats, DataFile, Schema, Value};
+use crate::format::{Bound, ColumnStats, DataFile, Field, Schema, Value, evolved_stats};
 use crate::id::{FieldId, TableId};
 use crate::store::{Store, Verify};
 
@@ -35,18 +40,41 @@ pub async fn verify_footer(
     file: &DataFile,
     schema: &Schema,
 ) -> Result<()> {
-    let footer = fetch_footer(store, table, file).await?;
-    let columns = footer.file_metadata().schema_descr().root_schema();
-    check_columns(columns, schema)
-        .and_then(|()| check_identity(columns, file.carries_identity))
-        .and_then(|()| compare_recorded(&footer, file, schema))
-        .map_err(|e| e.with("data_file", file.object.digest))
+    let footer = Arc::new(fetch_footer(store, table, file).await?);
+    let check = || {
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(&footer), ArrowReaderOptions::new());
+        let metadata = metadata.map_err(|e| {
+            Error::corrupt("the columns of a data file cannot be understood").with_source(e)
+        })?;
+        let columns = FileColumns {
+            parquet: footer.file_metadata().schema_descr().root_schema(),
+            arrow: metadata.schema(),
+        };
+        check_columns(columns, schema)?;
+        check_identity(columns, file.carries_identity)?;
+        compare_recorded(&footer, metadata.schema(), file, schema)
+    };
+    check().map_err(|e| e.with("data_file", file.object.digest))
+}
+
+/// The columns of a file.
+#[derive(Clone, Copy)]
+struct FileColumns<'a> {
+    parquet: &'a ParquetType,
+    arrow: &'a ArrowSchema,
 }
 
 /// Compares an entry with Parquet's own statistics, where these are the values of rows.
-fn compare_recorded(footer: &ParquetMetaData, file: &DataFile, schema: &Schema) -> Result<()> {
+fn compare_recorded(
+    footer: &ParquetMetaData,
+    columns: &ArrowSchema,
+    file: &DataFile,
+    schema: &Schema,
+) -> Result<()> {
+    let written = Schema::of_file(columns)?;
     // Parquet leaves NaN out, so what it says of floats holds for the other values.
-    let recorded = file_stats(schema, footer, &NanColumns::new(schema));
+    let recorded = file_stats(&written, footer, &NanColumns::new(&written));
+    let recorded = evolved_stats(&recorded, &written, schema)?;
     let wrong = |entry: Option<&Bound>, recorded: Option<&Bound>, outer| {
         let exact = recorded.filter(|bound| bound.exact);
         exact.is_some_and(|bound| !holds(entry, Some(&bound.value), outer))
@@ -138,12 +166,12 @@ async fn verify_identities(store: &Store, table: TableId, file: &DataFile) -> Re
 }
 
 /// Checks that a file has all columns of identity, of their types, or none, as its entry says.
-fn check_identity(file: &ParquetType, carries: bool) -> Result<()> {
+fn check_identity(file: FileColumns<'_>, carries: bool) -> Result<()> {
     let wrong = || Error::corrupt("a data file has other columns of identity than its entry says");
     let identity = Schema::identity_only();
     check_columns(file, &identity)?;
     let has = |id: FieldId| {
-        file.get_fields().iter().any(|column| {
+        file.parquet.get_fields().iter().any(|column| {
             let info = column.get_basic_info();
             info.has_id() && info.id() == id.0
         })
@@ -158,10 +186,10 @@ fn check_identity(file: &ParquetType, carries: bool) -> Result<()> {
 
 /// Checks that every column of the file has an id of its own, and that those of the schema have
 /// the types that the schema says.
-fn check_columns(file: &ParquetType, schema: &Schema) -> Result<()> {
+fn check_columns(file: FileColumns<'_>, schema: &Schema) -> Result<()> {
     let convert = |schema: &Schema| {
         ArrowSchemaConverter::new()
-            .convert(&schema.to_arrow())
+            .convert(&schema.to_file_arrow())
             .map_err(|e| {
                 Error::corrupt("the columns of a table are no Parquet columns").with_source(e)
             })
@@ -171,7 +199,7 @@ fn check_columns(file: &ParquetType, schema: &Schema) -> Result<()> {
     let altered = convert(&schema.opposite())?;
     let mut by_id = BTreeMap::new();
     let mut ids = BTreeSet::new();
-    for column in file.get_fields() {
+    for column in file.parquet.get_fields() {
         if !column.get_basic_info().has_id() || !collect_ids(column, &mut ids) {
             return Err(
                 Error::corrupt("a column of a data file has no field id of its own")
@@ -181,10 +209,20 @@ fn check_columns(file: &ParquetType, schema: &Schema) -> Result<()> {
         by_id.insert(column.get_basic_info().id(), column);
     }
     let columns = expected.root_schema().get_fields().iter();
-    for (column, altered) in columns.zip(altered.root_schema().get_fields()) {
-        let wrong = match by_id.get(&column.get_basic_info().id()) {
-            Some(found) => *found != column && *found != altered,
-            None => !column.is_optional(),
+    let columns = columns.zip(altered.root_schema().get_fields());
+    for (field, (column, altered)) in schema.fields().iter().zip(columns) {
+        let arrow = file.arrow.fields().iter();
+        let arrow = arrow.map(AsRef::as_ref);
+        let arrow = arrow
+            .clone()
+            .find(|f| evolve::field_id(f) == Some(field.id));
+        let wrong = match by_id.get(&field.id.0).zip(arrow) {
+            // It was written under another name, or as another type.
+            Some((_, arrow)) if *arrow.name() != field.name || !is_current(arrow, field) => {
+                evolve::check(arrow, field).is_err()
+            }
+            Some((found, _)) => *found != column && *found != altered,
+            None => !field.nullable && field.initial.is_none(),
         };
         if wrong {
             return Err(
@@ -232,14 +270,29 @@ impl Found {
     fn add(&mut self, schema: &Schema, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         for (field, array) in schema.fields().iter().zip(batch.columns()) {
-            let column = self.columns.entry(field.id).or_default();
-            column.nulls += array.logical_null_count() as u64;
-            column.nan |= has_nan(array.as_ref());
-            if field.ty.has_bounds() {
-                let (least, greatest) = extremes(array)?;
-                keep(&mut column.least, least, Ordering::Less);
-                keep(&mut column.greatest, greatest, Ordering::Greater);
+            self.add_column(field, array)?;
+            let partitions = schema.partition_fields().iter();
+            for partition in partitions.filter(|partition| partition.source == field.id) {
+                let Some(column) = schema.measured_by_id(partition.id) else {
+                    continue;
+                };
+                // Rows that could be in no partition were written when there was none.
+                if let Ok(values) = partition.transform.apply(&field.ty, array) {
+                    self.add_column(&column, &values)?;
+                }
             }
+        }
+        Ok(())
+    }
+
+    fn add_column(&mut self, field: &Field, array: &ArrayRef) -> Result<()> {
+        let column = self.columns.entry(field.id).or_default();
+        column.nulls += array.logical_null_count() as u64;
+        column.nan |= has_nan(array.as_ref());
+        if field.ty.has_bounds() {
+            let (least, greatest) = extremes(array)?;
+            keep(&mut column.least, least, Ordering::Less);
+            keep(&mut column.greatest, greatest, Ordering::Greater);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::batch::conform;
 use super::chunks::ChunkHashes;
+use super::partition::{Part, PartitionKey, PartitionValues, Partitioner};
 use super::row_identity::RowIdentity;
 use super::stats::{NanColumns, file_stats};
 use crate::env::Env;
@@ -33,6 +34,10 @@ const SLICE_ROWS: usize = 64 * 1_024;
 const ROW_GROUPS_MAX: usize = 16 * 1_024;
 /// Longer strings and binaries are truncated in Parquet's own statistics.
 const STATISTICS_BYTES_MAX: usize = 64;
+/// How many partitions have a file open at once, and how much may be buffered of more than one:
+/// beyond that the fullest is closed. Rows in the order of their partitions need one.
+const OPEN_MAX: usize = 64;
+const OPEN_BYTES_MAX: usize = 256 << 20;
 /// How often a bloom filter may say of a value that is not there that it could be.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
@@ -62,8 +67,9 @@ impl Default for WriteOptions {
 
 /// Writes one stream of batches into one or more data files.
 ///
-/// The same batches give the same bytes, so the same digests. Rows keep their order, within a file
-/// and over the files that [`TableWriter::finish`] returns. Encoding runs in the caller's task; a
+/// The same batches give the same bytes, so the same digests. Every file has rows of one partition.
+/// Within a partition rows keep their order, within a file and over the files that
+/// [`TableWriter::finish`] returns. Encoding runs in the caller's task; a
 /// finished file is made durable in a task of its own while the next one is encoded.
 ///
 /// Dropping it abandons what is not durable yet. Files that are stay behind, unreferenced, until
@@ -75,7 +81,8 @@ pub struct TableWriter {
     table: TableId,
     epoch: Epoch,
     layout: Layout,
-    open: Option<OpenFile>,
+    /// The files that rows are still added to, one for each partition.
+    open: BTreeMap<PartitionKey, OpenFile>,
     /// Files by their place in the order of rows.
     files: BTreeMap<usize, DataFile>,
     storing: JoinSet<Result<(usize, DataFile)>>,
@@ -94,6 +101,8 @@ struct Layout {
     properties: WriterProperties,
     target_bytes: u64,
     slice_rows: usize,
+    /// None if rows are not put apart.
+    partitioner: Option<Partitioner>,
 }
 
 impl TableWriter {
@@ -116,7 +125,7 @@ impl TableWriter {
             table,
             epoch,
             layout: Layout::new(schema, &options)?,
-            open: None,
+            open: BTreeMap::new(),
             files: BTreeMap::new(),
             storing: JoinSet::new(),
             begun: 0,
@@ -145,17 +154,17 @@ impl TableWriter {
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.begin_call()?;
         let batch = conform(batch, &self.layout.arrow)?;
-        let mut start = 0;
-        while start < batch.num_rows() {
-            let rows = self.layout.slice_rows.min(batch.num_rows() - start);
-            self.encode(&batch.slice(start, rows))?;
-            start += rows;
-            if self
-                .open
-                .as_ref()
-                .is_some_and(|file| file.is_full(&self.layout))
-            {
-                self.close_file().await?;
+        if batch.num_rows() > 0 {
+            let parts = match &self.layout.partitioner {
+                Some(partitioner) => partitioner.split(&batch)?,
+                None => vec![Part {
+                    key: PartitionKey::default(),
+                    values: PartitionValues::default(),
+                    rows: batch,
+                }],
+            };
+            for part in parts {
+                self.write_part(part).await?;
             }
         }
         while let Some(stored) = self.storing.try_join_next() {
@@ -167,9 +176,7 @@ impl TableWriter {
 
     /// Bytes of memory that hold rows which are not in a file yet.
     pub fn memory_bytes(&self) -> usize {
-        self.open
-            .as_ref()
-            .map_or(0, |file| file.writer.memory_size())
+        self.open.values().map(OpenFile::memory_bytes).sum()
     }
 
     /// Ends the last file and waits until all are stored; none if there were no rows.
@@ -186,10 +193,16 @@ impl TableWriter {
     /// Dropped, it leaves at most unreferenced files.
     pub async fn finish(mut self) -> Result<Vec<DataFile>> {
         self.begin_call()?;
-        if let Some((place, last)) = self.end_file()? {
-            let stored = Box::pin(last.store(&self.store, self.env.file_id()));
-            let file = stored.await?;
-            self.files.insert(place, file);
+        while let Some((_, file)) = self.open.pop_first() {
+            let (place, last) = file.finish(&self.layout)?;
+            let id = self.env.file_id();
+            if self.open.is_empty() {
+                let stored = Box::pin(last.store(&self.store, id));
+                let file = stored.await?;
+                self.files.insert(place, file);
+            } else {
+                self.store_aside(place, last, id).await?;
+            }
         }
         while let Some(stored) = self.storing.join_next().await {
             self.settle(stored)?;
@@ -207,40 +220,68 @@ impl TableWriter {
         Ok(())
     }
 
-    fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
-        let file = match &mut self.open {
-            Some(file) => file,
-            none => {
-                let staged = self.store.stage_data_file(self.table, self.epoch)?;
-                none.insert(OpenFile::new(staged, &self.layout)?)
+    /// Adds rows of one partition.
+    async fn write_part(&mut self, part: Part) -> Result<()> {
+        if !self.open.contains_key(&part.key) && self.open.len() >= OPEN_MAX {
+            self.close_largest().await?;
+        }
+        let mut start = 0;
+        while start < part.rows.num_rows() {
+            let rows = self.layout.slice_rows.min(part.rows.num_rows() - start);
+            let file = match self.open.get_mut(&part.key) {
+                Some(file) => file,
+                None => {
+                    let staged = self.store.stage_data_file(self.table, self.epoch)?;
+                    let values = part.values.clone();
+                    let file = OpenFile::new(staged, &self.layout, self.begun, values)?;
+                    self.begun += 1;
+                    self.open.entry(part.key.clone()).or_insert(file)
+                }
+            };
+            file.write(&part.rows.slice(start, rows))?;
+            start += rows;
+            if file.is_full(&self.layout) {
+                self.close_file(&part.key).await?;
             }
-        };
-        file.write(batch)
+        }
+        while self.open.len() > 1 && self.memory_bytes() > OPEN_BYTES_MAX {
+            self.close_largest().await?;
+        }
+        Ok(())
     }
 
-    async fn close_file(&mut self) -> Result<()> {
-        let Some((place, file)) = self.end_file()? else {
+    /// Closes the file that most is buffered of.
+    async fn close_largest(&mut self) -> Result<()> {
+        let sizes = self
+            .open
+            .iter()
+            .map(|(key, file)| (file.memory_bytes(), key));
+        match sizes.max().map(|(_, key)| key.clone()) {
+            Some(key) => self.close_file(&key).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn close_file(&mut self, key: &PartitionKey) -> Result<()> {
+        let Some(file) = self.open.remove(key) else {
             return Ok(());
         };
+        let (place, file) = file.finish(&self.layout)?;
+        self.store_aside(place, file, self.env.file_id()).await
+    }
+
+    /// Makes a file durable while others are written.
+    async fn store_aside(&mut self, place: usize, file: FinishedFile, id: FileId) -> Result<()> {
         while self.storing.len() >= STORING_MAX {
             let Some(stored) = self.storing.join_next().await else {
                 break;
             };
             self.settle(stored)?;
         }
-        let (id, store) = (self.env.file_id(), self.store.clone());
+        let store = self.store.clone();
         self.storing
             .spawn(async move { Ok((place, file.store(&store, id).await?)) });
         Ok(())
-    }
-
-    fn end_file(&mut self) -> Result<Option<(usize, FinishedFile)>> {
-        let Some(file) = self.open.take() else {
-            return Ok(None);
-        };
-        let place = self.begun;
-        self.begun += 1;
-        Ok(Some((place, file.finish(&self.layout)?)))
     }
 
     fn settle(
@@ -289,11 +330,11 @@ impl Layout {
                 .with_source(e)
         })?;
         let mut parquet = schema.to_parquet()?;
-        let mut arrow = schema.to_arrow();
+        let mut arrow = schema.to_file_arrow();
         if options.identity == RowIdentity::Carried {
             let carried = schema.with_identity();
             parquet = carried.to_parquet()?;
-            arrow = carried.to_arrow();
+            arrow = carried.to_file_arrow();
         }
         // Nothing that varies from run to run goes in: the bytes depend on the rows alone.
         let properties = WriterProperties::builder()
@@ -314,6 +355,7 @@ impl Layout {
             properties,
             target_bytes: options.target_bytes,
             slice_rows: SLICE_ROWS.min(options.row_group_rows.saturating_mul(1_024)),
+            partitioner: Partitioner::new(schema)?,
         })
     }
 }
@@ -341,6 +383,9 @@ struct OpenFile {
     chunks: ChunkHashes,
     nans: NanColumns,
     rows: u64,
+    /// Its place in the order in which files were begun.
+    place: usize,
+    values: PartitionValues,
 }
 
 /// A file that only has to be made durable.
@@ -373,7 +418,12 @@ impl FinishedFile {
 }
 
 impl OpenFile {
-    fn new(staged: StagedFile, layout: &Layout) -> Result<Self> {
+    fn new(
+        staged: StagedFile,
+        layout: &Layout,
+        place: usize,
+        values: PartitionValues,
+    ) -> Result<Self> {
         let chunks = ChunkHashes::default();
         let options = ArrowWriterOptions::new()
             .with_properties(layout.properties.clone())
@@ -390,6 +440,8 @@ impl OpenFile {
             chunks,
             nans: NanColumns::new(&layout.schema),
             rows: 0,
+            place,
+            values,
         })
     }
 
@@ -400,13 +452,18 @@ impl OpenFile {
         Ok(())
     }
 
+    fn memory_bytes(&self) -> usize {
+        self.writer.memory_size()
+    }
+
     fn is_full(&self, layout: &Layout) -> bool {
         let bytes = self.writer.bytes_written() + self.writer.in_progress_size();
         bytes as u64 >= layout.target_bytes
             || self.writer.flushed_row_groups().len() >= ROW_GROUPS_MAX
     }
 
-    fn finish(mut self, layout: &Layout) -> Result<FinishedFile> {
+    /// Ends the file, and gives it with its place.
+    fn finish(mut self, layout: &Layout) -> Result<(usize, FinishedFile)> {
         // After the last row group Parquet writes the page index, then the file metadata: what
         // follows here is exactly the footer.
         self.writer.flush().map_err(encode_error)?;
@@ -424,15 +481,18 @@ impl OpenFile {
         };
         let footer_bytes = u32::try_from(footer.bytes)
             .map_err(|e| Error::internal("the footer of a data file is too long").with_source(e))?;
-        Ok(FinishedFile {
+        let mut columns = file_stats(&layout.schema, &metadata, &self.nans);
+        columns.extend(self.values.stats(self.rows));
+        let file = FinishedFile {
             staged,
             bytes,
             footer_bytes,
             footer_digest: footer.hasher.finalize().into(),
             rows: self.rows,
-            columns: file_stats(&layout.schema, &metadata, &self.nans),
+            columns,
             carries_identity: layout.identity == RowIdentity::Carried,
-        })
+        };
+        Ok((self.place, file))
     }
 }
 

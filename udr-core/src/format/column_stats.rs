@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Value;
+use super::{Schema, Type, Value};
+use crate::error::Result;
 use crate::id::FieldId;
 
 /// A limit that no value passes. NULLs have no part in it.
@@ -60,6 +61,47 @@ impl ColumnStats {
             null_count,
         }
     }
+}
+
+impl ColumnStats {
+    /// What is known of a column that was of type `from`, now that it is of type `to`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if a bound is no value of that type.
+    pub(crate) fn widened(&self, from: &Type, to: &Type) -> Result<Self> {
+        let widened = |bound: &Option<Bound>| {
+            let bound = bound.as_ref().map(|bound| {
+                Ok(Bound {
+                    value: bound.value.widened(from, to)?,
+                    exact: bound.exact,
+                })
+            });
+            bound.transpose()
+        };
+        Ok(Self {
+            lower: widened(&self.lower)?,
+            upper: widened(&self.upper)?,
+            null_count: self.null_count,
+        })
+    }
+}
+
+/// What is known of the columns of `old`, as the columns of `new`, which it became.
+///
+/// # Errors
+///
+/// `Invalid` if a bound is no value of the type that a column has become of.
+pub(crate) fn evolved_stats(
+    columns: &BTreeMap<FieldId, ColumnStats>,
+    old: &Schema,
+    new: &Schema,
+) -> Result<BTreeMap<FieldId, ColumnStats>> {
+    let known = columns.iter().filter_map(|(id, stats)| {
+        let (from, to) = (old.measured_by_id(*id)?, new.measured_by_id(*id)?);
+        Some(stats.widened(&from.ty, &to.ty).map(|stats| (*id, stats)))
+    });
+    known.collect()
 }
 
 /// The outer of two bounds, if both are known and comparable.

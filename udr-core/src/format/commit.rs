@@ -128,6 +128,8 @@ pub enum TableOperation {
     Rename,
     /// Its definition changed, but for what every row has to be.
     Alter,
+    /// A column became of another type: rows written under the old one do not fit any more.
+    Evolve,
     /// Every row has to be something more than before.
     Constrain,
     /// It went.
@@ -146,7 +148,7 @@ impl TableOperation {
             Self::Update => "UPDATE",
             Self::Merge => "MERGE",
             Self::Rename => "RENAME TABLE",
-            Self::Alter | Self::Constrain => "ALTER TABLE",
+            Self::Alter | Self::Constrain | Self::Evolve => "ALTER TABLE",
             Self::Drop => "DROP TABLE",
         }
     }

@@ -23,6 +23,9 @@ pub struct DataFile {
     /// How many rows it has; never 0.
     pub rows: u64,
     /// Statistics by top-level column.
+    ///
+    /// Every column that the file has and that is not nested has a null count: one of which nothing is
+    /// said is not in the file, and has its initial value.
     pub columns: BTreeMap<FieldId, ColumnStats>,
     /// The sequence of the commit that added it; 0 while it is staged.
     pub added_at: u64,

@@ -98,7 +98,6 @@ fn is_zero(value: &u64) -> bool {
 pub struct Manifest {
     level: u8,
     batch: RecordBatch,
-    schema: Schema,
     /// What it is a part of.
     home: Option<Within>,
 }
@@ -134,7 +133,8 @@ impl Containers {
     ) -> Result<Self> {
         let mut bounds = BTreeMap::new();
         for id in fields {
-            let Some(field) = schema.field_by_id(*id).filter(|f| f.ty.has_bounds()) else {
+            let field = schema.measured_by_id(*id);
+            let Some(field) = field.filter(|f| f.ty.has_bounds()) else {
                 continue;
             };
             let stats = || parts.iter().map(|(_, columns)| columns.get(id));
@@ -196,7 +196,7 @@ impl Manifest {
     ///
     /// `Corrupt` if it is not a manifest or not what `expected` says, `Unsupported` if a newer
     /// version wrote it.
-    pub fn decode(schema: &Schema, bytes: Bytes, expected: &ManifestRef) -> Result<Self> {
+    pub fn decode(bytes: Bytes, expected: &ManifestRef) -> Result<Self> {
         let corrupt =
             |why: &str| Error::corrupt(why.to_owned()).with("manifest", expected.object.digest);
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
@@ -219,11 +219,10 @@ impl Manifest {
             .map_err(|e| corrupt("a manifest cannot be read").with_source(e))?;
         let batch = concat_batches(&arrow_schema, &batches)
             .map_err(|e| corrupt("a manifest cannot be read").with_source(e))?;
-        columns::check(&batch, level, schema)?;
+        columns::check(&batch, level)?;
         let manifest = Self {
             level,
             batch,
-            schema: schema.clone(),
             home: expected.object.within,
         };
         manifest.check_totals(expected)?;
@@ -245,37 +244,43 @@ impl Manifest {
         self.level
     }
 
-    /// The statistics of its entries for the columns in `fields`.
+    /// The statistics of its entries for the columns of `schema` in `fields`; nothing is done for
+    /// other columns.
     ///
     /// # Errors
     ///
     /// `Corrupt` if a statistic does not fit the type of its column.
-    pub fn containers(&self, fields: &BTreeSet<FieldId>) -> Result<Containers> {
-        let rows = self.uint64("rows")?;
-        let stats = StatColumns::new(&self.batch);
-        let parts = (0..self.len())
-            .map(|row| stats.row(row, Some(fields)))
-            .collect::<Vec<_>>();
-        let parts = parts
-            .iter()
-            .enumerate()
-            .map(|(i, p)| (rows.value(i), p))
-            .collect::<Vec<_>>();
-        Containers::new(&self.schema, fields, &parts)
+    pub fn containers(&self, schema: &Schema, fields: &BTreeSet<FieldId>) -> Result<Containers> {
+        let mut bounds = BTreeMap::new();
+        for id in fields {
+            let field = schema.measured_by_id(*id);
+            let Some(field) = field.filter(|f| f.ty.has_bounds()) else {
+                continue;
+            };
+            bounds.insert(*id, columns::bounds(&self.batch, &field)?);
+        }
+        Ok(Containers {
+            rows: self.uint64("rows")?.clone(),
+            bounds,
+        })
     }
 
-    /// The data files in the given rows of a leaf.
+    /// The data files in the given rows of a leaf, with the statistics of the columns of `schema`.
     ///
     /// # Errors
     ///
     /// `Corrupt` if an entry does not validate.
-    pub fn files(&self, rows: impl IntoIterator<Item = usize>) -> Result<Vec<DataFile>> {
+    pub fn files(
+        &self,
+        schema: &Schema,
+        rows: impl IntoIterator<Item = usize>,
+    ) -> Result<Vec<DataFile>> {
         let objects = Objects::new(self)?;
         let (ids, footers) = (self.fixed("file_id")?, self.fixed("footer_digest")?);
         let footer_bytes = self.uint32("footer_bytes")?;
         let (counts, added_at) = (self.uint64("rows")?, self.uint64("added_at")?);
         let optional = optional::FileColumns::new(self)?;
-        let stats = StatColumns::new(&self.batch);
+        let stats = StatColumns::of_files(&self.batch, schema)?;
         rows.into_iter()
             .map(|row| {
                 let file = DataFile {
@@ -284,7 +289,7 @@ impl Manifest {
                     footer_bytes: footer_bytes.value(row),
                     footer_digest: digest(footers.value(row))?,
                     rows: counts.value(row),
-                    columns: stats.row(row, None),
+                    columns: stats.row(row, counts.value(row)),
                     added_at: added_at.value(row),
                     deletes: optional.deletes(row)?,
                     carries_identity: optional.carries_identity(row),
@@ -324,18 +329,23 @@ impl Manifest {
             .collect())
     }
 
-    /// The manifests in the given rows of an inner manifest.
+    /// The manifests in the given rows of an inner manifest, with the statistics of the columns of
+    /// `schema`.
     ///
     /// # Errors
     ///
     /// `Corrupt` if an entry cannot be read.
-    pub fn manifests(&self, rows: impl IntoIterator<Item = usize>) -> Result<Vec<ManifestRef>> {
+    pub fn manifests(
+        &self,
+        schema: &Schema,
+        rows: impl IntoIterator<Item = usize>,
+    ) -> Result<Vec<ManifestRef>> {
         let objects = Objects::new(self)?;
         let entries = self.uint32("entries")?;
         let (files, counts) = (self.uint64("files")?, self.uint64("rows")?);
         let data_bytes = self.uint64("data_bytes")?;
         let optional = optional::ManifestColumns::new(self)?;
-        let stats = StatColumns::new(&self.batch);
+        let stats = StatColumns::new(&self.batch, schema)?;
         rows.into_iter()
             .map(|row| {
                 let mut object = objects.row(row)?;
@@ -350,7 +360,7 @@ impl Manifest {
                     data_bytes: data_bytes.value(row),
                     deleted: optional.deleted(row),
                     added_at: optional.added_at(row),
-                    columns: stats.row(row, None),
+                    columns: stats.row(row, counts.value(row)),
                 })
             })
             .collect()
@@ -483,6 +493,8 @@ fn storage_type(ty: &DataType) -> DataType {
         }
         DataType::Float32 | DataType::Float64 => DataType::Float64,
         DataType::Decimal128(precision, scale) => DataType::Decimal128(*precision, *scale),
+        // Days, so that they are told from the ticks of a timestamp that the column was widened to.
+        DataType::Date32 => DataType::Date32,
         DataType::Utf8View => DataType::Utf8View,
         DataType::BinaryView | DataType::FixedSizeBinary(_) => DataType::BinaryView,
         _ => DataType::Int64,

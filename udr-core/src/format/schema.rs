@@ -9,7 +9,7 @@ use arrow::datatypes::{
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use serde::{Deserialize, Serialize};
 
-use super::Type;
+use super::{PartitionField, SortField, Type, Value};
 use crate::error::{Error, Result};
 use crate::id::FieldId;
 
@@ -27,13 +27,19 @@ const RESERVED_IDS: i32 = 2_147_483_001;
 /// How many columns carry the identity of rows.
 pub(crate) const IDENTITY_LEN: usize = 3;
 
-/// The columns of a table, in order.
+/// The columns of a table, in order, and how its rows are laid out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schema {
-    fields: Vec<Field>,
+    pub(super) fields: Vec<Field>,
     /// The largest field id ever given out in this table.
-    last_field_id: FieldId,
+    pub(super) last_field_id: FieldId,
+    /// What rows are or were put apart by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) partitioned_by: Vec<PartitionField>,
+    /// What rows are sorted by before they are written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) sorted_by: Vec<SortField>,
 }
 
 /// One column, or one part of a nested column.
@@ -52,17 +58,45 @@ pub struct Field {
     /// The SQL expression that stands in where an INSERT leaves the column out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// What it is in rows that were written before it was added; NULL if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<Value>,
     /// The SQL expression over other columns of the row that is the column's value, always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generated: Option<String>,
+    /// What it means, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 impl Field {
+    pub(super) fn new(id: FieldId, name: &str, ty: Type, nullable: bool) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            ty,
+            nullable,
+            default: None,
+            initial: None,
+            generated: None,
+            comment: None,
+        }
+    }
+
     /// The arrow field that engines see, with the field id in its metadata.
     pub fn to_arrow(&self) -> ArrowField {
-        ArrowField::new(&self.name, self.ty.to_arrow(), self.nullable).with_metadata(HashMap::from(
-            [(PARQUET_FIELD_ID_META_KEY.to_owned(), self.id.to_string())],
-        ))
+        ArrowField::new(&self.name, self.ty.to_arrow(), self.nullable)
+            .with_metadata(self.metadata())
+    }
+
+    /// The arrow field in data files, with the field ids of all parts.
+    pub(crate) fn to_file_arrow(&self) -> ArrowField {
+        let ty = self.ty.to_file_arrow();
+        ArrowField::new(&self.name, ty, self.nullable).with_metadata(self.metadata())
+    }
+
+    fn metadata(&self) -> HashMap<String, String> {
+        HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), self.id.to_string())])
     }
 }
 
@@ -86,6 +120,8 @@ impl Schema {
         let schema = Self {
             fields,
             last_field_id: last,
+            partitioned_by: Vec::new(),
+            sorted_by: Vec::new(),
         };
         schema.check(&Error::invalid)?;
         schema.to_parquet()?;
@@ -160,11 +196,17 @@ impl Schema {
         self.fields.iter().find(|field| field.id == id)
     }
 
-    /// The arrow schema that engines see: field ids in every field's metadata, strings and
+    /// The arrow schema that engines see: field ids in the metadata of every column, strings and
     /// binaries as views.
     pub fn to_arrow(&self) -> SchemaRef {
         let fields = self.fields.iter().map(Field::to_arrow).collect::<Fields>();
         Arc::new(ArrowSchema::new(fields))
+    }
+
+    /// The arrow schema of data files, with the field ids of all parts.
+    pub(crate) fn to_file_arrow(&self) -> SchemaRef {
+        let fields = self.fields.iter().map(Field::to_file_arrow);
+        Arc::new(ArrowSchema::new(fields.collect::<Fields>()))
     }
 
     /// The columns of data files that carry the identity of their rows: those of the table, then
@@ -180,6 +222,8 @@ impl Schema {
         Self {
             fields: identity_columns().into(),
             last_field_id: FieldId(RESERVED_IDS + 2),
+            partitioned_by: Vec::new(),
+            sorted_by: Vec::new(),
         }
     }
 
@@ -216,7 +260,7 @@ impl Schema {
         {
             return Err(error("a field id is out of range".to_owned()));
         }
-        Ok(())
+        self.check_layout(error)
     }
 }
 
@@ -230,14 +274,7 @@ pub(crate) fn identity_columns() -> [Field; IDENTITY_LEN] {
     ];
     let mut id = RESERVED_IDS;
     columns.map(|(name, ty)| {
-        let field = Field {
-            id: FieldId(id),
-            name: name.to_owned(),
-            ty,
-            nullable: true,
-            default: None,
-            generated: None,
-        };
+        let field = Field::new(FieldId(id), name, ty, true);
         id += 1;
         field
     })
@@ -265,8 +302,9 @@ fn check_fields(
         if !ids.insert(field.id) {
             return Err(error("two columns have one field id".to_owned()).with("id", field.id));
         }
-        let nested = depth > 0 && (field.default.is_some() || field.generated.is_some());
-        if nested || (field.default.is_some() && field.generated.is_some()) {
+        let has_value =
+            field.default.is_some() || field.generated.is_some() || field.initial.is_some();
+        if (depth > 0 && has_value) || (field.default.is_some() && field.generated.is_some()) {
             return Err(error(
                 "a column has a default or is generated where it cannot be".to_owned(),
             )
@@ -277,26 +315,31 @@ fn check_fields(
                 .with("column", &field.name)
                 .with("type", &field.ty));
         }
+        if let Some(initial) = &field.initial
+            && !field.ty.has_value(initial)
+        {
+            return Err(
+                error("a column has an initial value of another type".to_owned())
+                    .with("column", &field.name),
+            );
+        }
         check_fields(&field.ty.children(), ids, depth + 1, error)?;
     }
     Ok(())
 }
 
-fn from_arrow_field(field: &ArrowField, last: &mut FieldId, depth: usize) -> Result<Field> {
+pub(super) fn from_arrow_field(
+    field: &ArrowField,
+    last: &mut FieldId,
+    depth: usize,
+) -> Result<Field> {
     if depth > DEPTH_MAX {
         return Err(Error::unsupported("columns nest too deep").with("column", field.name()));
     }
     *last = FieldId(last.0 + 1);
     let id = *last;
     let ty = from_arrow_type(field.name(), field.data_type(), last, depth)?;
-    Ok(Field {
-        id,
-        name: field.name().clone(),
-        ty,
-        nullable: field.is_nullable(),
-        default: None,
-        generated: None,
-    })
+    Ok(Field::new(id, field.name(), ty, field.is_nullable()))
 }
 
 fn from_arrow_type(

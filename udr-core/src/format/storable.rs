@@ -20,7 +20,7 @@ impl Schema {
         }
         self.fields().iter().try_for_each(check)?;
         ArrowSchemaConverter::new()
-            .convert(&self.to_arrow())
+            .convert(&self.to_file_arrow())
             .map_err(|e| {
                 Error::unsupported("the columns cannot be stored as Parquet").with_source(e)
             })

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ColumnStats, Constraint, Manifest, ManifestRef, Schema, Stored, Within, live_column_stats,
-    merge_column_stats,
+    ColumnStats, Constraint, Manifest, ManifestRef, Schema, Stored, Within, evolved_stats,
+    live_column_stats, merge_column_stats,
 };
 use crate::error::{Error, Result};
 use crate::id::{FieldId, TableId};
@@ -64,6 +64,24 @@ impl TableState {
             })
             .collect::<Vec<_>>();
         merge_column_stats(parts.iter().map(|(rows, columns)| (*rows, columns)))
+    }
+
+    /// The same table with other columns, which its own became.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if a value is none of the type that its column has become of.
+    pub(crate) fn evolved(&self, schema: &Schema) -> Result<Self> {
+        let mut state = self.clone();
+        for manifest in &mut state.manifests {
+            manifest.columns = evolved_stats(&manifest.columns, &self.schema, schema)?;
+            let added = schema.fields().iter();
+            let added = added.filter(|field| self.schema.field_by_id(field.id).is_none());
+            let known = added.filter_map(|f| Some((f.id, f.absent_stats(manifest.rows)?)));
+            manifest.columns.extend(known);
+        }
+        state.schema = schema.clone();
+        Ok(state)
     }
 
     /// Rows in all data files that are deleted.

@@ -135,8 +135,8 @@ fn a_manifest_gives_back_its_files() {
         (reference.files, reference.rows, reference.data_bytes),
         (100, 1000, 100_000)
     );
-    let manifest = Manifest::decode(&schema(), bytes.clone(), &reference).unwrap();
-    let decoded = manifest.files(0..100).unwrap();
+    let manifest = Manifest::decode(bytes.clone(), &reference).unwrap();
+    let decoded = manifest.files(&schema(), 0..100).unwrap();
     assert!(decoded.iter().eq(files.iter().map(AsRef::as_ref)));
     let again = Manifest::encode_files(&schema(), Epoch(0), &files).unwrap();
     assert_eq!(
@@ -162,8 +162,8 @@ fn an_inner_manifest_gives_back_its_manifests_with_aggregated_bounds() {
         Value::Int(16)
     );
     assert_eq!(inner.columns[&id].null_count, Some(3));
-    let manifest = Manifest::decode(&schema, bytes, &inner).unwrap();
-    assert_eq!(manifest.manifests(0..2).unwrap(), children);
+    let manifest = Manifest::decode(bytes, &inner).unwrap();
+    assert_eq!(manifest.manifests(&schema, 0..2).unwrap(), children);
 }
 
 #[test]
@@ -184,15 +184,15 @@ fn an_inner_manifest_tells_where_its_manifests_are() {
     });
     let (mut inner, bytes) = Manifest::encode_manifests(&schema, Epoch(0), &children).unwrap();
     inner.object.within = Some(home);
-    let manifest = Manifest::decode(&schema, bytes.clone(), &inner).unwrap();
-    let found = manifest.manifests(0..3).unwrap();
+    let manifest = Manifest::decode(bytes.clone(), &inner).unwrap();
+    let found = manifest.manifests(&schema, 0..3).unwrap();
     let within = found.iter().map(|child| child.object.within);
     let expected = [None, Some(elsewhere), Some(home)];
     assert_eq!(within.collect::<Vec<_>>(), expected);
     // One that is no part of a commit has no parts beside it.
     inner.object.within = None;
-    let manifest = Manifest::decode(&schema, bytes, &inner).unwrap();
-    let error = manifest.manifests(0..3).unwrap_err();
+    let manifest = Manifest::decode(bytes, &inner).unwrap();
+    let error = manifest.manifests(&schema, 0..3).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }
 
@@ -201,13 +201,13 @@ fn containers_have_bounds_in_the_column_type() {
     let schema = schema();
     let (reference, bytes) =
         Manifest::encode_files(&schema, Epoch(0), &[file(1), file(2)]).unwrap();
-    let manifest = Manifest::decode(&schema, bytes, &reference).unwrap();
+    let manifest = Manifest::decode(bytes, &reference).unwrap();
     let all = schema
         .fields()
         .iter()
         .map(|f| f.id)
         .collect::<BTreeSet<_>>();
-    let containers = manifest.containers(&all).unwrap();
+    let containers = manifest.containers(&schema, &all).unwrap();
     for field in schema.fields().iter().filter(|f| f.ty.has_bounds()) {
         let bounds = containers.bounds(field.id).unwrap();
         assert_eq!(bounds.lower.data_type(), &field.ty.to_arrow());

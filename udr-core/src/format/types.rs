@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field as ArrowField, Fields, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use super::Value;
 use super::schema::Field;
 use crate::error::{Error, Result};
 
@@ -65,7 +66,19 @@ impl Type {
     pub const FIXED_SIZE_MAX: i32 = 1 << 20;
 
     /// The arrow type that engines see: strings and binaries are views.
+    ///
+    /// The parts of nested types are known by name: ids would make another type of them than that
+    /// of the same values in an expression.
     pub fn to_arrow(&self) -> DataType {
+        self.with_parts(&|field| ArrowField::new(&field.name, field.ty.to_arrow(), field.nullable))
+    }
+
+    /// The arrow type in data files, where every part has its field id.
+    pub(crate) fn to_file_arrow(&self) -> DataType {
+        self.with_parts(&Field::to_file_arrow)
+    }
+
+    fn with_parts(&self, part: &dyn Fn(&Field) -> ArrowField) -> DataType {
         match self {
             Self::Boolean => DataType::Boolean,
             Self::Int8 => DataType::Int8,
@@ -89,15 +102,13 @@ impl Type {
             Self::String => DataType::Utf8View,
             Self::Binary => DataType::BinaryView,
             Self::FixedBinary(size) => DataType::FixedSizeBinary(*size),
-            Self::List(element) => DataType::List(Arc::new(element.to_arrow())),
+            Self::List(element) => DataType::List(Arc::new(part(element))),
             Self::FixedList(element, size) => {
-                DataType::FixedSizeList(Arc::new(element.to_arrow()), *size)
+                DataType::FixedSizeList(Arc::new(part(element)), *size)
             }
-            Self::Struct(fields) => {
-                DataType::Struct(fields.iter().map(Field::to_arrow).collect::<Fields>())
-            }
+            Self::Struct(fields) => DataType::Struct(fields.iter().map(part).collect::<Fields>()),
             Self::Map { key, value } => {
-                let entries = Fields::from(vec![key.to_arrow(), value.to_arrow()]);
+                let entries = Fields::from(vec![part(key), part(value)]);
                 let entries = ArrowField::new("entries", DataType::Struct(entries), false);
                 DataType::Map(Arc::new(entries), false)
             }
@@ -126,6 +137,50 @@ impl Type {
             | Self::Map { .. } => false,
             Self::FixedBinary(size) => *size <= Self::BOUND_BYTES_MAX,
             _ => true,
+        }
+    }
+
+    /// Whether `value` is one of the type.
+    pub fn has_value(&self, value: &Value) -> bool {
+        let nan = matches!(value, Value::Float(v) if v.is_nan());
+        self.has_bounds() && !nan && Value::array(&self.to_arrow(), [Some(value)]).is_ok()
+    }
+
+    /// Whether every value of this type, or nearly every one, is one of `wider` as well, so that a
+    /// column can become of that type: integers of a kind, floats, decimals of one scale, dates to
+    /// timestamps without a zone.
+    ///
+    /// The days of a date reach further than the ticks of a timestamp: whether those of a column
+    /// do is to be looked at.
+    pub fn widens_to(&self, wider: &Self) -> bool {
+        let signed = |ty: &Self| match ty {
+            Self::Int8 => Some(8),
+            Self::Int16 => Some(16),
+            Self::Int32 => Some(32),
+            Self::Int64 => Some(64),
+            _ => None,
+        };
+        let unsigned = |ty: &Self| match ty {
+            Self::UInt8 => Some(8),
+            Self::UInt16 => Some(16),
+            Self::UInt32 => Some(32),
+            Self::UInt64 => Some(64),
+            _ => None,
+        };
+        let grows = |bits: &dyn Fn(&Self) -> Option<u32>| {
+            let pair = bits(self).zip(bits(wider));
+            pair.is_some_and(|(from, to)| from < to)
+        };
+        match (self, wider) {
+            (Self::Float32, Self::Float64) | (Self::Date32, Self::Timestamp(_, None)) => true,
+            (
+                Self::Decimal128 { precision, scale },
+                Self::Decimal128 {
+                    precision: more,
+                    scale: same,
+                },
+            ) => precision < more && scale == same,
+            _ => grows(&signed) || grows(&unsigned),
         }
     }
 

@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::Type;
 use crate::error::{Error, Result};
 
 /// A value that is not NULL. Dates, times and timestamps are `Int` in the unit of their column.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Value {
@@ -34,6 +35,15 @@ pub enum Value {
     #[serde(with = "hex_text")]
     Binary(Vec<u8>),
 }
+
+/// Values of one kind are equal if neither is less: a float is the same float, NaN included.
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        self.compare(other) == Some(Ordering::Equal)
+    }
+}
+
+impl Eq for Value {}
 
 macro_rules! integers {
     ($array:expr, $row:expr, $ty:ty, $variant:ident) => {
@@ -195,6 +205,29 @@ impl Value {
             (Self::String(a), Self::String(b)) => a.cmp(b),
             (Self::Binary(a), Self::Binary(b)) => a.cmp(b),
             _ => return None,
+        })
+    }
+
+    /// The value once its column, which was of type `from`, is of type `to`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if it is none of that type.
+    pub(crate) fn widened(&self, from: &Type, to: &Type) -> Result<Self> {
+        let (Type::Date32, Type::Timestamp(unit, None), Self::Int(days)) = (from, to, self) else {
+            return Ok(self.clone());
+        };
+        let ticks = 86_400
+            * match unit {
+                TimeUnit::Second => 1,
+                TimeUnit::Millisecond => 1_000,
+                TimeUnit::Microsecond => 1_000_000,
+                TimeUnit::Nanosecond => 1_000_000_000,
+            };
+        days.checked_mul(ticks).map(Self::Int).ok_or_else(|| {
+            Error::invalid("a date is beyond the timestamps of this unit")
+                .with("days_since_1970", days)
+                .with("type", to)
         })
     }
 

@@ -9,8 +9,7 @@ use quick_cache::sync::Cache;
 
 use crate::error::Result;
 use crate::format::{
-    KeyPage, Manifest, ManifestRef, NamespacePage, ObjectRef, Root, Schema, Stored, TableState,
-    decode,
+    KeyPage, Manifest, ManifestRef, NamespacePage, ObjectRef, Root, Stored, TableState, decode,
 };
 use crate::id::Digest;
 use crate::store::Store;
@@ -145,17 +144,13 @@ impl Loader {
         Ok(value)
     }
 
-    pub(crate) async fn manifest(
-        &self,
-        schema: &Schema,
-        reference: &ManifestRef,
-    ) -> Result<Arc<Manifest>> {
+    pub(crate) async fn manifest(&self, reference: &ManifestRef) -> Result<Arc<Manifest>> {
         let key = ManifestKey::of(reference);
         if let Some(manifest) = self.caches.manifests.get(&key) {
             return Ok(manifest);
         }
         let bytes = self.store.get_object(&reference.object).await?;
-        let manifest = Arc::new(Manifest::decode(schema, bytes, reference)?);
+        let manifest = Arc::new(Manifest::decode(bytes, reference)?);
         self.caches.manifests.insert(key, Arc::clone(&manifest));
         Ok(manifest)
     }

@@ -63,17 +63,17 @@ async fn descend(
     let mut waiting = top.iter().filter(|m| near(m)).cloned().collect::<Vec<_>>();
     while !waiting.is_empty() {
         let read = futures::stream::iter(waiting)
-            .map(|reference| async move { loader.manifest(schema, &reference).await })
+            .map(|reference| async move { loader.manifest(&reference).await })
             .buffered(CONCURRENCY)
             .try_collect::<Vec<_>>()
             .await?;
         waiting = Vec::new();
         for manifest in read {
             if manifest.level() == 0 {
-                let found = manifest.files(pick(&manifest)?)?;
+                let found = manifest.files(schema, pick(&manifest)?)?;
                 files.extend(found.into_iter().map(Arc::new));
             } else {
-                let children = manifest.manifests(0..manifest.len())?;
+                let children = manifest.manifests(schema, 0..manifest.len())?;
                 waiting.extend(children.into_iter().filter(near));
             }
         }

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::data::DeletionVector;
+use crate::error::Result;
 use crate::format::{
     Constraint, DataFile, ObjectRef, Reference, Schema, TableOperation, TableState, View,
+    evolved_stats,
 };
 use crate::id::{FieldId, FileId, TableId};
 use crate::name::{NamespaceName, RelationPath};
@@ -36,6 +38,9 @@ pub(crate) struct StagedTable {
     pub(crate) path: Option<RelationPath>,
     /// What it was at the base; none if it was created since.
     pub(crate) base: Option<StagedBase>,
+    /// What it was at the base, in terms of the columns that it has by now; none if it has those of
+    /// the base.
+    evolved: Option<Arc<TableState>>,
     pub(crate) schema: Arc<Schema>,
     pub(crate) constraints: Arc<[Constraint]>,
     /// How its definition changed, if it did: ALTER, or CONSTRAIN.
@@ -90,6 +95,7 @@ impl StagedTable {
             schema: Arc::new(state.schema.clone()),
             constraints: Arc::from(state.constraints.as_slice()),
             altered: None,
+            evolved: None,
             base: Some(StagedBase {
                 path,
                 object,
@@ -109,6 +115,7 @@ impl StagedTable {
             schema,
             constraints: Arc::from([]),
             altered: None,
+            evolved: None,
             base: None,
             overwritten: false,
             added: Vec::new(),
@@ -119,10 +126,8 @@ impl StagedTable {
 
     /// The state below the added files: none if there is none or it was overwritten.
     pub(crate) fn kept(&self) -> Option<&Arc<TableState>> {
-        self.base
-            .as_ref()
-            .filter(|_| !self.overwritten)
-            .map(|base| &base.state)
+        let base = self.base.as_ref().filter(|_| !self.overwritten)?;
+        Some(self.evolved.as_ref().unwrap_or(&base.state))
     }
 
     /// Whether its rows or its definition are other than at the base.
@@ -151,6 +156,40 @@ impl StagedTable {
     /// Whether a row has to be more than of the right types.
     pub(crate) fn is_constrained(&self) -> bool {
         !self.constraints.is_empty() || self.schema.fields().iter().any(|f| f.generated.is_some())
+    }
+
+    /// Gives it other columns, which its own became; what is known of its rows stays true.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if a value is none of the type that its column has become of.
+    pub(crate) fn evolve(&mut self, schema: Schema) -> Result<()> {
+        let old = std::mem::replace(&mut self.schema, Arc::new(schema));
+        let new = &self.schema;
+        if old == *new {
+            return Ok(());
+        }
+        let entry = |file: &Arc<DataFile>| -> Result<Arc<DataFile>> {
+            let mut columns = evolved_stats(&file.columns, &old, new)?;
+            let added = new.fields().iter();
+            let added = added.filter(|field| old.field_by_id(field.id).is_none());
+            columns.extend(added.filter_map(|f| Some((f.id, f.absent_stats(file.rows)?))));
+            Ok(Arc::new(DataFile {
+                columns,
+                ..DataFile::clone(file)
+            }))
+        };
+        for file in &mut self.added {
+            *file = entry(file)?;
+        }
+        for deletes in self.deleted.values_mut() {
+            deletes.file = entry(&deletes.file)?;
+        }
+        if let Some(base) = &self.base {
+            let state = self.evolved.as_ref().unwrap_or(&base.state);
+            self.evolved = Some(Arc::new(state.evolved(new)?));
+        }
+        Ok(())
     }
 
     /// Replaces all rows by those of `files`.

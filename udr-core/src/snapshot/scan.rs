@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::{FileTask, Loader, Prune};
 use crate::error::{Error, Result};
-use crate::format::{Containers, DataFile, ManifestRef, Schema};
+use crate::format::{Containers, DataFile, Manifest, ManifestRef, Schema};
 
 /// How many manifests are read at once.
 const CONCURRENCY: usize = 16;
@@ -20,6 +20,8 @@ pub struct ScanPlan {
     pub files_total: u64,
     /// How many manifests were read to find them.
     pub manifests_read: u64,
+    /// How many were not, with all that is below them, since no row there can match.
+    pub manifests_pruned: u64,
 }
 
 /// The files that a scan must read, without what a transaction staged.
@@ -27,6 +29,7 @@ pub struct ScanPlan {
 pub(super) struct Found {
     pub(super) files: Vec<Arc<DataFile>>,
     pub(super) manifests_read: u64,
+    pub(super) manifests_pruned: u64,
 }
 
 /// Descends from `top` to the files that `prune` keeps.
@@ -38,14 +41,20 @@ pub(super) async fn find(
 ) -> Result<Found> {
     let mut plan = Found::default();
     let mut manifests = keep_manifests(schema, top.to_vec(), prune)?;
+    plan.manifests_pruned += (top.len() - manifests.len()) as u64;
     while manifests.iter().any(|m| m.level > 0) {
         let inner = manifests.iter().filter(|m| m.level > 0).count();
         plan.manifests_read += inner as u64;
-        manifests = futures::stream::iter(manifests)
+        let expanded = futures::stream::iter(manifests)
             .map(|manifest| expand(loader, schema, manifest, prune))
             .buffered(CONCURRENCY)
-            .try_concat()
+            .try_collect::<Vec<_>>()
             .await?;
+        manifests = Vec::new();
+        for (children, pruned) in expanded {
+            plan.manifests_pruned += pruned;
+            manifests.extend(children);
+        }
     }
     plan.manifests_read += manifests.len() as u64;
     plan.files = futures::stream::iter(manifests)
@@ -99,18 +108,30 @@ fn keep_manifests(
         .collect())
 }
 
+/// The manifests below one that are to be read, and how many need not be.
 async fn expand(
     loader: &Loader,
     schema: &Schema,
     reference: ManifestRef,
     prune: Option<&dyn Prune>,
-) -> Result<Vec<ManifestRef>> {
+) -> Result<(Vec<ManifestRef>, u64)> {
     if reference.level == 0 {
-        return Ok(vec![reference]);
+        return Ok((vec![reference], 0));
     }
-    let manifest = loader.manifest(schema, &reference).await?;
-    let children = manifest.manifests(0..manifest.len())?;
-    keep_manifests(schema, children, prune)
+    let manifest = loader.manifest(&reference).await?;
+    let kept = kept(schema, &manifest, prune)?;
+    let pruned = manifest.len() - kept.len();
+    Ok((manifest.manifests(schema, kept)?, pruned as u64))
+}
+
+/// The rows of a manifest that `prune` keeps.
+fn kept(schema: &Schema, manifest: &Manifest, prune: Option<&dyn Prune>) -> Result<Vec<usize>> {
+    let Some(prune) = prune else {
+        return Ok((0..manifest.len()).collect());
+    };
+    let keep = ask(prune, &manifest.containers(schema, prune.fields())?)?;
+    let rows = keep.iter().enumerate().filter(|(_, keep)| **keep);
+    Ok(rows.map(|(row, _)| row).collect())
 }
 
 async fn files(
@@ -119,19 +140,8 @@ async fn files(
     reference: ManifestRef,
     prune: Option<&dyn Prune>,
 ) -> Result<Vec<Arc<DataFile>>> {
-    let manifest = loader.manifest(schema, &reference).await?;
-    let files = match prune {
-        None => manifest.files(0..manifest.len())?,
-        Some(prune) => {
-            let keep = ask(prune, &manifest.containers(prune.fields())?)?;
-            let kept = keep
-                .iter()
-                .enumerate()
-                .filter(|(_, keep)| **keep)
-                .map(|(row, _)| row);
-            manifest.files(kept)?
-        }
-    };
+    let manifest = loader.manifest(&reference).await?;
+    let files = manifest.files(schema, kept(schema, &manifest, prune)?)?;
     Ok(files.into_iter().map(Arc::new).collect())
 }
 

@@ -205,6 +205,7 @@ impl TableSnapshot {
                 .collect(),
             files_total: self.file_count(),
             manifests_read: found.manifests_read,
+            manifests_pruned: found.manifests_pruned,
         })
     }
 
@@ -242,8 +243,8 @@ impl TableSnapshot {
         let mut found = Vec::new();
         while let Some(reference) = waiting.pop() {
             if reference.level > 0 {
-                let manifest = self.loader.manifest(&self.schema, &reference).await?;
-                let mut children = manifest.manifests(0..manifest.len())?;
+                let manifest = self.loader.manifest(&reference).await?;
+                let mut children = manifest.manifests(&self.schema, 0..manifest.len())?;
                 children.reverse();
                 waiting.extend(children);
             }

@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::tree::{BIG, CONCURRENCY, GATHER, run_to_merge};
 use crate::error::Result;
-use crate::format::{Manifest, ManifestRef, Schema, TableState};
+use crate::format::{Manifest, ManifestRef, TableState};
 use crate::snapshot::{Loader, TableSnapshot};
 
 /// Reads the manifests that a commit merges which adds a data file to `table`; for whoever writes
@@ -17,20 +17,15 @@ use crate::snapshot::{Loader, TableSnapshot};
 ///
 /// `Unavailable`, `Corrupt`; the commit would say the same.
 pub async fn read_ahead(table: &TableSnapshot) -> Result<()> {
-    read(table.loader(), table.schema(), table.stored_manifests(), 1).await
+    read(table.loader(), table.stored_manifests(), 1).await
 }
 
 /// Reads the manifests of `top` that are merged when `files` files are added.
-pub(super) async fn read(
-    loader: &Loader,
-    schema: &Schema,
-    top: &[ManifestRef],
-    files: usize,
-) -> Result<()> {
+pub(super) async fn read(loader: &Loader, top: &[ManifestRef], files: usize) -> Result<()> {
     futures::stream::iter(merged(top, files))
         .map(|at| {
             let reference = top[at].clone();
-            async move { loader.manifest(schema, &reference).await }
+            async move { loader.manifest(&reference).await }
         })
         .buffer_unordered(CONCURRENCY)
         .try_for_each(|_| async { Ok(()) })

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::{Constraint, Field, Reference, Schema, TableOperation};
+use crate::format::{
+    Constraint, Field, NewColumn, Position, Reference, Schema, SortField, TableOperation,
+    Transform, Type,
+};
 use crate::id::{FieldId, TableId};
 use crate::name::RelationPath;
 use crate::snapshot::Snapshot;
@@ -25,6 +28,32 @@ pub enum Alteration {
     SetDefault(FieldId, String),
     /// Takes the default of a column away.
     DropDefault(FieldId),
+    /// Adds a column, or a part to a struct.
+    AddColumn(NewColumn),
+    /// Drops a column, or a part of a struct.
+    DropColumn(FieldId),
+    /// Gives a column, or a part of a struct, another name.
+    RenameColumn(FieldId, String),
+    /// Moves a column among the others, or a part of a struct among its others.
+    MoveColumn(FieldId, Position),
+    /// Makes a column, or a part of one, of a wider type; see [`Type::widens_to`].
+    WidenColumn(FieldId, Type),
+    /// Says what a column means, or no more.
+    SetComment(FieldId, Option<String>),
+    /// Puts rows that are written from now on apart by what a transform makes of a column; without
+    /// a name it gets the column's and the transform's.
+    AddPartitionField {
+        /// The column.
+        source: FieldId,
+        /// How its values become those of the field.
+        transform: Transform,
+        /// What the field is called.
+        name: Option<String>,
+    },
+    /// Does not put rows apart by this field any more.
+    DropPartitionField(FieldId),
+    /// Sorts rows by these columns before they are written.
+    SortBy(Vec<SortField>),
 }
 
 impl Alteration {
@@ -32,10 +61,19 @@ impl Alteration {
     pub(super) fn operation(&self) -> TableOperation {
         match self {
             Self::AddConstraint(_) | Self::SetNotNull(_) => TableOperation::Constrain,
+            Self::WidenColumn(..) => TableOperation::Evolve,
             Self::DropConstraint(_)
             | Self::DropNotNull(_)
             | Self::SetDefault(..)
-            | Self::DropDefault(_) => TableOperation::Alter,
+            | Self::DropDefault(_)
+            | Self::AddColumn(_)
+            | Self::DropColumn(_)
+            | Self::RenameColumn(..)
+            | Self::MoveColumn(..)
+            | Self::SetComment(..)
+            | Self::AddPartitionField { .. }
+            | Self::DropPartitionField(_)
+            | Self::SortBy(_) => TableOperation::Alter,
         }
     }
 }
@@ -64,6 +102,7 @@ pub(super) async fn apply(
         definition.apply(alteration).await?;
     }
     definition.schema.check(&Error::invalid)?;
+    definition.schema.to_parquet()?;
     Constraint::check_all(&definition.constraints, &definition.schema, &Error::invalid)?;
     definition.check_foreign_keys().await?;
     let parents = |constraints: &[Constraint]| {
@@ -81,7 +120,7 @@ pub(super) async fn apply(
         };
         overlay.references.insert(reference, after.contains(parent));
     }
-    table.schema = Arc::new(definition.schema);
+    table.evolve(definition.schema)?;
     table.constraints = Arc::from(definition.constraints);
     table.altered = table.altered.max(Some(operation(alterations)));
     overlay.tables.insert(id, table);
@@ -140,6 +179,34 @@ impl Definition<'_> {
             }
             Alteration::DropDefault(column) => {
                 self.field(*column)?.default = None;
+                Ok(())
+            }
+            Alteration::AddColumn(column) => self.schema.add_column(column),
+            Alteration::DropColumn(column) => {
+                self.refuse_use(*column, "dropped")?;
+                self.refuse_key(*column)?;
+                self.schema.drop_column(*column)
+            }
+            Alteration::RenameColumn(column, name) => {
+                self.refuse_use(*column, "renamed")?;
+                self.schema.rename_column(*column, name)
+            }
+            Alteration::MoveColumn(column, position) => self.schema.move_column(*column, *position),
+            Alteration::WidenColumn(column, ty) => self.widen(*column, ty).await,
+            Alteration::SetComment(column, comment) => {
+                self.schema.comment_on(*column, comment.as_deref())
+            }
+            Alteration::AddPartitionField {
+                source,
+                transform,
+                name,
+            } => {
+                let name = name.as_deref();
+                self.schema.add_partition_field(*source, *transform, name)
+            }
+            Alteration::DropPartitionField(field) => self.schema.drop_partition_field(*field),
+            Alteration::SortBy(fields) => {
+                self.schema.sort_by(fields.clone());
                 Ok(())
             }
         }
@@ -251,6 +318,96 @@ impl Definition<'_> {
         Ok(())
     }
 
+    /// Refuses to touch a column that an expression names. Expressions are the engine's to read, so
+    /// that a word that is the column's name is enough.
+    fn refuse_use(&self, id: FieldId, what: &str) -> Result<()> {
+        let Some(field) = self.schema.find(id) else {
+            return Ok(());
+        };
+        let refuse = |user: &str, hint: &str| {
+            Err(
+                Error::invalid(format!("a column cannot be {what} while it is used"))
+                    .with("column", &field.name)
+                    .with("by", user)
+                    .with_hint(hint),
+            )
+        };
+        for constraint in &self.constraints {
+            if let Constraint::Check { name, sql } = constraint
+                && mentions(sql, &field.name)
+            {
+                return refuse(name, "drop the constraint first");
+            }
+        }
+        for other in self.schema.fields() {
+            let sql = other.generated.as_deref();
+            if sql.is_some_and(|sql| mentions(sql, &field.name)) {
+                return refuse(&other.name, "drop the generated column first");
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses to drop a column of a key.
+    fn refuse_key(&self, id: FieldId) -> Result<()> {
+        let of_key = |constraint: &&Constraint| constraint.columns().contains(&id);
+        match self.constraints.iter().find(of_key) {
+            None => Ok(()),
+            Some(constraint) => Err(Error::invalid("a constraint needs the column")
+                .with("constraint", constraint.name())
+                .with_hint("drop the constraint first")),
+        }
+    }
+
+    async fn widen(&mut self, id: FieldId, to: &Type) -> Result<()> {
+        let from = self.schema.find(id).map(|field| field.ty.clone());
+        self.schema.widen_column(id, to)?;
+        if from == Some(Type::Date32) {
+            self.check_dates(id, to).await?;
+        }
+        for child in self.snapshot.children(self.id) {
+            let Some(child) = self.snapshot.table_by_id(child).await? else {
+                continue;
+            };
+            let leads_here = |constraint: &&Constraint| {
+                matches!(constraint, Constraint::ForeignKey { parent, parent_columns, .. }
+                    if *parent == self.id && parent_columns.contains(&id))
+            };
+            if let Some(key) = child.constraints().iter().find(leads_here) {
+                return Err(Error::invalid("a foreign key has the column's type")
+                    .with("constraint", key.name())
+                    .with("of", child.path())
+                    .with_hint("drop the foreign key, widen both columns, and add it again"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses dates that are no timestamps of `to`.
+    async fn check_dates(&self, id: FieldId, to: &Type) -> Result<()> {
+        let Some(table) = self.snapshot.table_by_id(self.id).await? else {
+            return Ok(());
+        };
+        if table.rows() == 0 {
+            return Ok(());
+        }
+        let known = table.column_stats();
+        let stats = known.get(&id);
+        let bounds = stats.and_then(|stats| stats.lower.as_ref().zip(stats.upper.as_ref()));
+        match (bounds, stats.and_then(|stats| stats.null_count)) {
+            (Some((lower, upper)), _) => {
+                lower.value.widened(&Type::Date32, to)?;
+                upper.value.widened(&Type::Date32, to).map(|_| ())
+            }
+            (None, Some(nulls)) if nulls == table.rows() => Ok(()),
+            _ => Err(
+                Error::unsupported("it is not known how far the dates of a column reach")
+                    .with("column", id)
+                    .with_hint("add a column of the new type, UPDATE it, and drop this one"),
+            ),
+        }
+    }
+
     fn field(&mut self, id: FieldId) -> Result<&mut Field> {
         self.schema
             .field_mut(id)
@@ -261,4 +418,14 @@ impl Definition<'_> {
         let names = self.constraints.iter().map(Constraint::name);
         names.collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Whether an expression has a word that is `name`, in capitals or not.
+fn mentions(sql: &str, name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    if name.chars().all(is_word) {
+        let mut words = sql.split(|c| !is_word(c));
+        return words.any(|word| word.to_lowercase() == name.to_lowercase());
+    }
+    sql.to_lowercase().contains(&name.to_lowercase())
 }

@@ -53,7 +53,8 @@ pub(super) enum Verdict {
 /// The table in `docs/format.md` is this function.
 pub(super) fn verdict(ours: TableOperation, theirs: TableOperation) -> Verdict {
     use TableOperation::{
-        Alter, Append, Constrain, Create, Delete, Drop, Merge, Overwrite, Rename, Truncate, Update,
+        Alter, Append, Constrain, Create, Delete, Drop, Evolve, Merge, Overwrite, Rename, Truncate,
+        Update,
     };
     use Verdict::{ByRow, Compatible, Conflict};
     match (ours, theirs) {
@@ -63,37 +64,42 @@ pub(super) fn verdict(ours: TableOperation, theirs: TableOperation) -> Verdict {
         (Append, Append | Overwrite | Truncate | Delete | Update | Merge | Rename | Alter) => {
             Compatible
         }
-        // Rows are checked by the constraints that their writer knew.
-        (Append, Constrain | Drop) => Conflict,
+        // Rows are checked by the constraints and are of the types that their writer knew.
+        (Append, Constrain | Evolve | Drop) => Conflict,
         // Rows are changed where they are, beside others.
         (Delete | Update | Merge, Append | Rename | Alter) => Compatible,
         (Delete | Update | Merge, Delete | Update | Merge) => ByRow,
-        (Delete | Update | Merge, Overwrite | Truncate | Constrain | Drop) => Conflict,
+        (Delete | Update | Merge, Overwrite | Truncate | Constrain | Evolve | Drop) => Conflict,
         // An overwrite replaces the rows it saw, and no others.
         (Overwrite | Truncate, Rename | Alter) => Compatible,
         (
             Overwrite | Truncate,
-            Append | Overwrite | Truncate | Delete | Update | Merge | Constrain | Drop,
+            Append | Overwrite | Truncate | Delete | Update | Merge | Constrain | Evolve | Drop,
         ) => Conflict,
         // A name does not depend on rows.
-        (Rename, Append | Overwrite | Truncate | Delete | Update | Merge | Alter | Constrain) => {
-            Compatible
-        }
+        (
+            Rename,
+            Append | Overwrite | Truncate | Delete | Update | Merge | Alter | Constrain | Evolve,
+        ) => Compatible,
         (Rename, Rename | Drop) => Conflict,
         // Of two new definitions one would be lost.
         (Alter, Append | Overwrite | Truncate | Delete | Update | Merge | Rename) => Compatible,
-        (Alter, Alter | Constrain | Drop) => Conflict,
+        (Alter, Alter | Constrain | Evolve | Drop) => Conflict,
+        // What is there becomes of the new type, whoever wrote it.
+        (Evolve, Append | Overwrite | Truncate | Delete | Update | Merge | Rename) => Compatible,
+        (Evolve, Alter | Constrain | Evolve | Drop) => Conflict,
         // A constraint is of the rows that it was checked for.
         (Constrain, Rename) => Compatible,
         (
             Constrain,
-            Append | Overwrite | Truncate | Delete | Update | Merge | Alter | Constrain | Drop,
+            Append | Overwrite | Truncate | Delete | Update | Merge | Alter | Constrain | Evolve
+            | Drop,
         ) => Conflict,
         // A drop is of the table as it was seen.
         (
             Drop,
             Append | Overwrite | Truncate | Delete | Update | Merge | Rename | Alter | Constrain
-            | Drop,
+            | Evolve | Drop,
         ) => Conflict,
     }
 }
@@ -210,28 +216,30 @@ impl Theirs {
 mod tests {
     use super::*;
     use TableOperation::{
-        Alter, Append, Constrain, Create, Delete, Drop, Merge, Overwrite, Rename, Truncate, Update,
+        Alter, Append, Constrain, Create, Delete, Drop, Evolve, Merge, Overwrite, Rename, Truncate,
+        Update,
     };
 
     #[test]
     fn every_cell_of_the_matrix_is_as_specified() {
         let all = [
-            Create, Append, Overwrite, Truncate, Delete, Update, Merge, Rename, Alter, Constrain,
-            Drop,
+            Create, Append, Overwrite, Truncate, Delete, Update, Merge, Rename, Alter, Evolve,
+            Constrain, Drop,
         ];
         // Rows: ours; columns: theirs, in that order. `=` both, `r` by row, `x` one of them.
         let matrix = [
-            (Create, "==========="),
-            (Append, "=========xx"),
-            (Overwrite, "=xxxxxx==xx"),
-            (Truncate, "=xxxxxx==xx"),
-            (Delete, "==xxrrr==xx"),
-            (Update, "==xxrrr==xx"),
-            (Merge, "==xxrrr==xx"),
-            (Rename, "=======x==x"),
-            (Alter, "========xxx"),
-            (Constrain, "=xxxxxx=xxx"),
-            (Drop, "=xxxxxxxxxx"),
+            (Create, "============"),
+            (Append, "=========xxx"),
+            (Overwrite, "=xxxxxx==xxx"),
+            (Truncate, "=xxxxxx==xxx"),
+            (Delete, "==xxrrr==xxx"),
+            (Update, "==xxrrr==xxx"),
+            (Merge, "==xxrrr==xxx"),
+            (Rename, "=======x===x"),
+            (Alter, "========xxxx"),
+            (Evolve, "========xxxx"),
+            (Constrain, "=xxxxxx=xxxx"),
+            (Drop, "=xxxxxxxxxxx"),
         ];
         for (ours, row) in matrix {
             for (theirs, expected) in all.into_iter().zip(row.chars()) {

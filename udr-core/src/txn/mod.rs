@@ -269,9 +269,7 @@ impl Transaction {
             && let Some(kept) = table.kept()
         {
             let (loader, files) = (&self.context.loader, table.added.len());
-            ahead::read(loader, &table.schema, &kept.manifests, files)
-                .await
-                .ok();
+            ahead::read(loader, &kept.manifests, files).await.ok();
         }
         Ok(())
     }

@@ -135,7 +135,9 @@ impl Reads {
             | TableOperation::Merge
             | TableOperation::Alter
             | TableOperation::Constrain => true,
-            TableOperation::Create
+            // Its predicates were of other types.
+            TableOperation::Evolve
+            | TableOperation::Create
             | TableOperation::Overwrite
             | TableOperation::Truncate
             | TableOperation::Rename

@@ -131,8 +131,18 @@ impl StateBuilder<'_> {
 
     /// The entry of a file that this commit adds.
     fn dated(&self, file: &Arc<DataFile>) -> Arc<DataFile> {
+        let mut columns = file.columns.clone();
+        // Of columns that were added since the file was written.
+        for field in self.table.schema.fields() {
+            if !columns.contains_key(&field.id)
+                && let Some(stats) = field.absent_stats(file.rows)
+            {
+                columns.insert(field.id, stats);
+            }
+        }
         Arc::new(DataFile {
             added_at: self.sequence,
+            columns,
             ..DataFile::clone(file)
         })
     }

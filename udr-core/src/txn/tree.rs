@@ -124,7 +124,7 @@ impl<'a> Tree<'a> {
                         if !may_hold(&reference, ages) {
                             return Ok((reference, None));
                         }
-                        let manifest = loader.manifest(schema, &reference).await?;
+                        let manifest = loader.manifest(&reference).await?;
                         Ok((reference, Some(manifest)))
                     })
                     .buffered(CONCURRENCY)
@@ -137,7 +137,7 @@ impl<'a> Tree<'a> {
                             self.replaced_leaf(reference, &leaf, changes)?
                         }
                         Some(inner) => {
-                            let children = inner.manifests(0..inner.len())?;
+                            let children = inner.manifests(schema, 0..inner.len())?;
                             let below = self.replaced(children, changes, ages).await?;
                             self.replaced_inner(reference, below)?
                         }
@@ -161,7 +161,7 @@ impl<'a> Tree<'a> {
         if found == 0 {
             return Ok((Some(reference), 0));
         }
-        let files = leaf.files(0..leaf.len())?;
+        let files = leaf.files(self.schema, 0..leaf.len())?;
         let files = files
             .into_iter()
             .filter_map(|file| match changes.get(&file.id) {
@@ -293,8 +293,8 @@ impl<'a> Tree<'a> {
                 if let Some(Below::Files(files)) = fresh {
                     return Ok(files);
                 }
-                let manifest = loader.manifest(schema, &reference).await?;
-                let files = manifest.files(0..manifest.len())?;
+                let manifest = loader.manifest(&reference).await?;
+                let files = manifest.files(schema, 0..manifest.len())?;
                 Ok(files.into_iter().map(Arc::new).collect::<Vec<_>>())
             })
             .buffered(CONCURRENCY)
@@ -310,8 +310,8 @@ impl<'a> Tree<'a> {
                 if let Some(Below::Manifests(manifests)) = fresh {
                     return Ok(manifests);
                 }
-                let manifest = loader.manifest(schema, &reference).await?;
-                manifest.manifests(0..manifest.len())
+                let manifest = loader.manifest(&reference).await?;
+                manifest.manifests(schema, 0..manifest.len())
             })
             .buffered(CONCURRENCY)
             .try_concat()

@@ -5,6 +5,7 @@
 
 mod change;
 mod command;
+mod layout;
 mod mutate;
 mod mutation;
 mod partition_writer;

@@ -12,19 +12,22 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::OrderingRequirements;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::distribution_requirements::InputDistributionRequirements;
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
 };
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _, PhysicalExpr,
-    PlanProperties,
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties as _,
+    PhysicalExpr, PlanProperties,
 };
 use futures::StreamExt as _;
 use udr_core::format::DataFile;
 use udr_core::{Error, Result};
 
+use super::layout::RowLayout;
 use super::partition_writer::{FileSpec, PartitionWriter};
 use super::properties;
 use super::returned::Returned;
@@ -42,6 +45,8 @@ pub(crate) async fn write_files(
     spec: FileSpec,
     context: Arc<TaskContext>,
 ) -> DataFusionResult<Vec<DataFile>> {
+    let partitions = context.session_config().target_partitions();
+    let input = RowLayout::new(spec.table.schema()).of(input, partitions)?;
     let written = Arc::new(UdrWriteExec::new(input, spec));
     let mut entries = CoalescePartitionsExec::new(written).execute(0, context)?;
     let mut files = Vec::new();
@@ -55,6 +60,7 @@ pub(crate) async fn write_files(
 pub(crate) struct UdrWriteExec {
     input: Arc<dyn ExecutionPlan>,
     spec: FileSpec,
+    layout: RowLayout,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -69,6 +75,7 @@ impl UdrWriteExec {
         let partitions = input.output_partitioning().partition_count();
         Self {
             input,
+            layout: RowLayout::new(spec.table.schema()),
             spec,
             properties: properties(entry_schema(), partitions),
             metrics: ExecutionPlanMetricsSet::new(),
@@ -154,6 +161,19 @@ impl ExecutionPlan for UdrWriteExec {
     // order are not dealt out to partitions.
     fn maintains_input_order(&self) -> Vec<bool> {
         vec![true]
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        let keys = self.layout.partition();
+        InputDistributionRequirements::new(vec![match keys {
+            [] => Distribution::UnspecifiedDistribution,
+            keys => Distribution::KeyPartitioned(keys.to_vec()),
+        }])
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        let ordering = self.layout.ordering(self.input.as_ref());
+        vec![ordering.map(OrderingRequirements::from)]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {

@@ -4,11 +4,18 @@ use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as SqlStatement;
 use udr_core::txn::Isolation;
 
+use super::alter::AlterTable;
+use super::layout::Layout;
+
 /// One parsed statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Statement {
     /// A statement that only UDR has.
     Command(Command),
+    /// `ALTER TABLE`, `COMMENT ON`
+    Alter(Box<AlterTable>),
+    /// A `CREATE TABLE` that says how rows are laid out.
+    LaidOut(Box<SqlStatement>, Layout),
     /// Anything that DataFusion parses, its version clauses not resolved yet.
     Sql(Box<SqlStatement>),
 }

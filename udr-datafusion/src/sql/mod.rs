@@ -5,6 +5,7 @@
 //! DataFusion evaluates. Called by `statement` and `functions`; the prompt uses
 //! [`split_statements`] and [`is_complete`].
 
+pub(crate) mod alter;
 pub(crate) mod ast;
 mod clause;
 mod command;
@@ -14,6 +15,7 @@ mod dialect;
 pub(crate) mod dml;
 pub(crate) mod hidden;
 pub(crate) mod instant;
+pub(crate) mod layout;
 mod leftover;
 mod operand;
 pub(crate) mod parser;

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use udr_core::Error;
 
+use super::alter::alter_table;
 use super::ast::Statement;
 use super::clause;
 use super::command::command;
@@ -14,6 +15,7 @@ use super::cursor::Cursor;
 use super::dialect::UdrDialect;
 use super::dml::head;
 use super::external;
+use super::layout;
 use super::stack::Depth;
 
 /// What of a session's settings the parser obeys.
@@ -58,6 +60,12 @@ fn parse_here(sql: &str, options: ParseOptions) -> Result<Statement> {
         return Ok(Statement::Command(command));
     }
     check_nesting(&tokens, options)?;
+    let altered = alter_table(&tokens, options);
+    if let Some(altered) = altered.map_err(|e| DataFusionError::SQL(Box::new(e), None))? {
+        return Ok(Statement::Alter(Box::new(altered)));
+    }
+    let laid_out = layout::take(tokens, options);
+    let (tokens, layout) = laid_out.map_err(|e| DataFusionError::SQL(Box::new(e), None))?;
     let (tokens, found) = clause::normalize(tokens, options.fold);
     let tokens = head::normalize(tokens, options)?;
     let parsed = DFParserBuilder::new(tokens)
@@ -66,7 +74,10 @@ fn parse_here(sql: &str, options: ParseOptions) -> Result<Statement> {
         .build()
         .and_then(|mut parser| parser.parse_statements());
     match parsed.map(|mut statements| (statements.pop_front(), statements.pop_front())) {
-        Ok((Some(statement), None)) => Ok(Statement::Sql(Box::new(statement))),
+        Ok((Some(statement), None)) => Ok(match layout {
+            Some(layout) => Statement::LaidOut(Box::new(statement), layout),
+            None => Statement::Sql(Box::new(statement)),
+        }),
         Ok(_) => not_impl_err!("exactly one SQL statement is needed"),
         Err(parser) if found.misplaced || found.clauses => Err(external(
             Error::invalid("a version clause cannot stand here, or the statement is incomplete")

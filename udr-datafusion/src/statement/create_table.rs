@@ -26,13 +26,14 @@ use udr_core::snapshot::Relation;
 use udr_core::txn::{Alteration, Transaction};
 use udr_core::{Error, Result as CoreResult};
 
-use super::{refused, result, target};
+use super::{alter_table, refused, result, target};
 use crate::constraint::{Definition, TableDefinitions, check_generated};
 use crate::error::to_datafusion;
 use crate::exec::{FileSpec, write_files};
 use crate::functions::has_effects;
 use crate::session::{Pinned, Rows, Source, UdrSession};
 use crate::sql::constant;
+use crate::sql::layout::Layout;
 
 /// A name that nothing can have, since planning looks the new table's name up.
 const NOWHERE: &str = "~";
@@ -41,6 +42,7 @@ pub(super) async fn run(
     state: &SessionState,
     session: &Arc<UdrSession>,
     statement: &CreateTable,
+    layout: &Layout,
 ) -> Result<RecordBatch> {
     let path = target::path(state, session, &statement.name)?;
     let mut statement = statement.clone();
@@ -66,6 +68,7 @@ pub(super) async fn run(
         path: path.clone(),
         schema,
         constraints: definitions.constraints,
+        layout: layout.clone(),
         state: state.clone(),
         rows,
         keep: statement.if_not_exists,
@@ -218,6 +221,7 @@ struct NewTable {
     path: RelationPath,
     schema: Schema,
     constraints: Vec<Definition>,
+    layout: Layout,
     state: SessionState,
     rows: Option<Arc<dyn ExecutionPlan>>,
     keep: bool,
@@ -256,6 +260,8 @@ impl NewTable {
             let added = vec![Alteration::AddConstraint(constraint)];
             transaction.alter_table(&self.path, added).await?;
         }
+        let laid_out = alter_table::layout(&self.state, transaction, &self.path, &self.layout);
+        laid_out.await?;
         let Some(rows) = self.rows else {
             return Ok(Some(0));
         };

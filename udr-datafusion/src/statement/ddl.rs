@@ -19,13 +19,16 @@ use super::target::{self, Place};
 use super::{alter_table, change, create_table, result, view};
 use crate::error::{to_datafusion, udr_error};
 use crate::session::UdrSession;
+use crate::sql::alter::AlterTable;
+use crate::sql::layout::Layout;
 
 /// A statement that changes what tables, views and schemas there are.
 #[derive(Debug, Clone)]
 pub(crate) enum Ddl {
-    CreateTable(Box<CreateTable>),
+    CreateTable(Box<CreateTable>, Layout),
     CreateView(Box<CreateView>),
-    /// CREATE SCHEMA, DROP, ALTER TABLE.
+    AlterTable(Box<AlterTable>),
+    /// CREATE SCHEMA, DROP.
     Other(Box<Statement>),
 }
 
@@ -36,7 +39,10 @@ impl Ddl {
             return None;
         };
         match statement.as_ref() {
-            Statement::CreateTable(table) => Some(Self::CreateTable(Box::new(table.clone()))),
+            Statement::CreateTable(table) => {
+                let layout = Layout::default();
+                Some(Self::CreateTable(Box::new(table.clone()), layout))
+            }
             Statement::CreateView(view) => Some(Self::CreateView(Box::new(view.clone()))),
             Statement::CreateSchema {
                 schema_name: SchemaName::Simple(_),
@@ -45,9 +51,16 @@ impl Ddl {
             | Statement::Drop {
                 object_type: ObjectType::Table | ObjectType::View | ObjectType::Schema,
                 ..
-            }
-            | Statement::AlterTable(_) => Some(Self::Other(statement.clone())),
+            } => Some(Self::Other(statement.clone())),
             _ => None,
+        }
+    }
+
+    /// The same, with what it says of the layout of rows.
+    pub(super) fn laid_out(self, layout: Option<Layout>) -> Self {
+        match (self, layout) {
+            (Self::CreateTable(table, _), Some(layout)) => Self::CreateTable(table, layout),
+            (other, _) => other,
         }
     }
 
@@ -63,8 +76,9 @@ impl Ddl {
             None => Ok(Place::Host),
         };
         match self {
-            Self::CreateTable(table) => relation(&table.name),
+            Self::CreateTable(table, _) => relation(&table.name),
             Self::CreateView(view) => relation(&view.name),
+            Self::AlterTable(alter) => relation(&alter.name),
             Self::Other(statement) => match statement.as_ref() {
                 Statement::CreateSchema {
                     schema_name: SchemaName::Simple(name),
@@ -76,7 +90,6 @@ impl Ddl {
                     ..
                 } => together(names, schema),
                 Statement::Drop { names, .. } => together(names, relation),
-                Statement::AlterTable(alter) => relation(&alter.name),
                 _ => Err(not_ddl()),
             },
         }
@@ -85,7 +98,7 @@ impl Ddl {
     /// What it returns.
     pub(super) fn schema(&self) -> SchemaRef {
         match self {
-            Self::CreateTable(table) if table.query.is_some() => result::count_schema(),
+            Self::CreateTable(table, _) if table.query.is_some() => result::count_schema(),
             _ => result::done_schema(),
         }
     }
@@ -111,12 +124,12 @@ impl Ddl {
     /// Whether what it finds decides what it does.
     fn is_conditional(&self) -> bool {
         match self {
-            Self::CreateTable(table) => table.if_not_exists,
+            Self::CreateTable(table, _) => table.if_not_exists,
             Self::CreateView(view) => view.if_not_exists,
+            Self::AlterTable(alter) => alter.if_exists,
             Self::Other(statement) => match statement.as_ref() {
                 Statement::CreateSchema { if_not_exists, .. } => *if_not_exists,
                 Statement::Drop { if_exists, .. } => *if_exists,
-                Statement::AlterTable(alter) => alter.if_exists,
                 _ => false,
             },
         }
@@ -128,11 +141,13 @@ impl Ddl {
         session: &Arc<UdrSession>,
     ) -> Result<RecordBatch> {
         match self {
-            Self::CreateTable(table) => Box::pin(create_table::run(state, session, table)).await,
+            Self::CreateTable(table, layout) => {
+                Box::pin(create_table::run(state, session, table, layout)).await
+            }
             Self::CreateView(create) => view::create(state, session, create).await,
+            Self::AlterTable(alter) => alter_table::run(state, session, alter).await,
             Self::Other(statement) => match statement.as_ref() {
                 Statement::Drop { .. } => drop(state, session, statement).await,
-                Statement::AlterTable(alter) => alter_table::run(state, session, alter).await,
                 statement => create_schema(state, session, statement).await,
             },
         }

@@ -133,13 +133,27 @@ async fn prepare(
     session: &Arc<UdrSession>,
     statement: Statement,
 ) -> Result<Prepared> {
+    let mut layout = None;
     let mut statement = match statement {
         Statement::Command(command) => return Ok(Prepared::Own(Own::Command(command))),
+        Statement::Alter(alter) => {
+            let alter = Ddl::AlterTable(alter);
+            return match alter.place(state, session)? {
+                Place::Repository => Ok(Prepared::Own(Own::Ddl(alter))),
+                Place::Host => Err(to_datafusion(Error::unsupported(
+                    "ALTER TABLE is for tables of the repository",
+                ))),
+            };
+        }
+        Statement::LaidOut(statement, said) => {
+            layout = Some(said);
+            *statement
+        }
         Statement::Sql(statement) => *statement,
     };
     lift(state, session, &mut statement).await?;
     hidden::show_hidden(state, &mut statement).await?;
-    if let Some(ddl) = Ddl::of(&statement)
+    if let Some(ddl) = Ddl::of(&statement).map(|ddl| ddl.laid_out(layout.clone()))
         && ddl.place(state, session)? == Place::Repository
     {
         return Ok(Prepared::Own(Own::Ddl(ddl)));
@@ -160,6 +174,11 @@ async fn prepare(
                 .with("name", table.name.to_string())
                 .with_hint("give it a catalog of the context: `datafusion.public.name`"),
         ));
+    }
+    if layout.is_some() {
+        return Err(to_datafusion(Error::unsupported(
+            "only tables of the repository can be PARTITIONED BY or ORDERED BY",
+        )));
     }
     Ok(Prepared::Engine(statement))
 }
@@ -277,7 +296,8 @@ async fn run_command(
 pub(crate) fn result_schema(statement: &Statement) -> Option<SchemaRef> {
     match statement {
         Statement::Command(command) => Some(command_schema(command)),
-        Statement::Sql(statement) => match Ddl::of(statement) {
+        Statement::Alter(_) => Some(result::done_schema()),
+        Statement::Sql(statement) | Statement::LaidOut(statement, _) => match Ddl::of(statement) {
             Some(ddl) => Some(ddl.schema()),
             None if ShowColumns::of(statement).is_some() => Some(result::columns_schema()),
             None => rows::counts(statement).then(result::count_schema),

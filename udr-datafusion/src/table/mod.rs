@@ -4,6 +4,7 @@
 //! writes. Called by DataFusion's planner.
 
 mod deletes;
+mod evolution;
 mod file_rows;
 mod join_side;
 mod live_rows;

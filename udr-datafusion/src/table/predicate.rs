@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{ArrayRef, BooleanArray};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray as _, BooleanArray};
+use arrow::datatypes::{DataType, Int32Type, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, DFSchema, ScalarValue};
@@ -14,7 +15,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use std::sync::Arc;
 use udr_core::Result;
-use udr_core::format::{Containers, Schema};
+use udr_core::format::{Containers, Schema, Transform, Type};
 use udr_core::id::FieldId;
 use udr_core::snapshot::Prune;
 
@@ -25,6 +26,17 @@ pub(super) struct TablePredicate {
     predicate: PruningPredicate,
     fields: BTreeSet<FieldId>,
     by_name: HashMap<String, FieldId>,
+    /// By column, the buckets that its values are in.
+    buckets: HashMap<String, Vec<Buckets>>,
+    /// How many containers were left out for their buckets.
+    pruned_by_buckets: AtomicU64,
+}
+
+/// A partition field that bounds of its column say nothing of.
+struct Buckets {
+    field: FieldId,
+    transform: Transform,
+    source: Type,
 }
 
 impl TablePredicate {
@@ -60,11 +72,64 @@ impl TablePredicate {
             .filter(|field| field.ty.has_bounds())
             .map(|field| (field.name.clone(), field.id))
             .collect::<HashMap<_, _>>();
+        let mut buckets = HashMap::<String, Vec<Buckets>>::new();
+        for field in schema.partition_fields() {
+            let column = by_name.iter().find(|(_, id)| **id == field.source);
+            let source = schema.field_by_id(field.source);
+            let hashed = !field.transform.is_monotone();
+            if let Some(((name, _), source)) = column.zip(source).filter(|_| hashed) {
+                buckets.entry(name.clone()).or_default().push(Buckets {
+                    field: field.id,
+                    transform: field.transform,
+                    source: source.ty.clone(),
+                });
+            }
+        }
+        let hashed = buckets.values().flatten().map(|buckets| buckets.field);
         Some(Self {
             predicate,
-            fields: by_name.values().copied().collect(),
+            fields: by_name.values().copied().chain(hashed).collect(),
             by_name,
+            buckets,
+            pruned_by_buckets: AtomicU64::new(0),
         })
+    }
+
+    /// How many manifests and files were left out so far for their buckets, and not for their bounds.
+    pub(super) fn pruned_by_buckets(&self) -> u64 {
+        self.pruned_by_buckets.load(Ordering::Relaxed)
+    }
+
+    fn ask(
+        &self,
+        containers: &Containers,
+        buckets: &HashMap<String, Vec<Buckets>>,
+    ) -> Result<Vec<bool>> {
+        let statistics = ContainerStatistics {
+            containers,
+            by_name: &self.by_name,
+            buckets,
+        };
+        self.predicate.prune(&statistics).map_err(into_udr)
+    }
+}
+
+impl Buckets {
+    /// The buckets that values of the column are in; `None` if that is not known of all.
+    fn of(&self, values: &HashSet<ScalarValue>) -> Option<BTreeSet<i32>> {
+        let to = self.source.to_arrow();
+        let mut found = BTreeSet::new();
+        for value in values {
+            let text = matches!(to, DataType::Utf8View | DataType::BinaryView);
+            if value.is_null() || (value.data_type() != to && !text) {
+                return None;
+            }
+            let value = value.cast_to(&to).ok()?.to_array().ok()?;
+            let bucket = self.transform.apply(&self.source, &value).ok()?;
+            let bucket = bucket.as_primitive_opt::<Int32Type>()?;
+            found.extend(bucket.iter().flatten());
+        }
+        Some(found)
     }
 }
 
@@ -80,12 +145,14 @@ impl Prune for TablePredicate {
     }
 
     fn keep(&self, containers: &Containers) -> Result<Vec<bool>> {
-        self.predicate
-            .prune(&ContainerStatistics {
-                containers,
-                by_name: &self.by_name,
-            })
-            .map_err(into_udr)
+        let keep = self.ask(containers, &self.buckets)?;
+        if !self.buckets.is_empty() {
+            let count = |keep: &[bool]| keep.iter().filter(|keep| **keep).count();
+            let by_bounds = count(&self.ask(containers, &HashMap::new())?);
+            let pruned = by_bounds.saturating_sub(count(&keep)) as u64;
+            self.pruned_by_buckets.fetch_add(pruned, Ordering::Relaxed);
+        }
+        Ok(keep)
     }
 }
 
@@ -93,6 +160,7 @@ impl Prune for TablePredicate {
 struct ContainerStatistics<'a> {
     containers: &'a Containers,
     by_name: &'a HashMap<String, FieldId>,
+    buckets: &'a HashMap<String, Vec<Buckets>>,
 }
 
 impl ContainerStatistics<'_> {
@@ -127,7 +195,29 @@ impl PruningStatistics for ContainerStatistics<'_> {
         Some(Arc::new(self.containers.rows().clone()))
     }
 
-    fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
-        None
+    /// False where none of `values` can be in a container, for it has other buckets.
+    fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        let mut lacks = vec![false; self.containers.len()];
+        for buckets in self.buckets.get(column.name())? {
+            let Some(wanted) = buckets.of(values) else {
+                continue;
+            };
+            let Some(bounds) = self.containers.bounds(buckets.field) else {
+                continue;
+            };
+            let lower = bounds.lower.as_primitive_opt::<Int32Type>()?;
+            let upper = bounds.upper.as_primitive_opt::<Int32Type>()?;
+            for (lacks, (lower, upper)) in lacks.iter_mut().zip(lower.iter().zip(upper)) {
+                if let Some((lower, upper)) = lower.zip(upper) {
+                    *lacks |= wanted.range(lower..=upper.max(lower)).next().is_none();
+                }
+            }
+        }
+        Some(
+            lacks
+                .into_iter()
+                .map(|lacks| lacks.then_some(false))
+                .collect(),
+        )
     }
 }

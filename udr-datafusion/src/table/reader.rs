@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::Result as ParquetResult;
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use udr_core::Error;
 use udr_core::data::{DataFileReader, FooterCache};
@@ -29,7 +29,7 @@ use crate::session::UdrSession;
 pub(super) struct DataFileReaderFactory {
     store: Store,
     table: TableId,
-    floats: Vec<(FieldId, String)>,
+    floats: Vec<FieldId>,
     footers: Arc<FooterCache>,
     verify: Verify,
 }
@@ -39,7 +39,7 @@ impl DataFileReaderFactory {
         let fields = table.schema().fields().iter();
         let floats = fields
             .filter(|field| matches!(field.ty, Type::Float16 | Type::Float32 | Type::Float64))
-            .map(|field| (field.id, field.name.clone()))
+            .map(|field| field.id)
             .collect();
         Self {
             store: session.repository().store().clone(),
@@ -55,14 +55,14 @@ impl DataFileReaderFactory {
     /// Parquet leaves NaN out of a column's minimum and maximum, but NaN is the greatest value to
     /// the engine: believing them would lose rows. The manifest has bounds only where there is
     /// no NaN.
-    fn doubtful(&self, file: &DataFile) -> Vec<String> {
+    fn doubtful(&self, file: &DataFile) -> Vec<FieldId> {
         let bounded = |id: &FieldId| {
             file.columns
                 .get(id)
                 .is_some_and(|stats| stats.upper.is_some() || stats.null_count == Some(file.rows))
         };
-        let floats = self.floats.iter().filter(|(id, _)| !bounded(id));
-        floats.map(|(_, name)| name.clone()).collect()
+        let floats = self.floats.iter().filter(|id| !bounded(id));
+        floats.copied().collect()
     }
 }
 
@@ -110,7 +110,7 @@ struct EngineReader {
     inner: DataFileReader,
     metrics: ParquetFileMetrics,
     /// Columns whose statistics are left out.
-    doubtful: Vec<String>,
+    doubtful: Vec<FieldId>,
 }
 
 impl EngineReader {
@@ -156,21 +156,19 @@ impl AsyncFileReader for EngineReader {
 /// The same metadata, knowing nothing of the values of these columns.
 fn without_statistics(
     metadata: &ParquetMetaData,
-    columns: &[String],
+    columns: &[FieldId],
 ) -> ParquetResult<ParquetMetaData> {
-    let doubtful = |chunk: &ColumnChunkMetaData| {
-        chunk
-            .column_path()
-            .parts()
-            .first()
-            .is_some_and(|name| columns.contains(name))
+    let schema = metadata.file_metadata().schema_descr();
+    let doubtful = |column: usize| {
+        let info = schema.get_column_root(column).get_basic_info();
+        info.has_id() && columns.contains(&FieldId(info.id()))
     };
     let mut groups = Vec::with_capacity(metadata.num_row_groups());
     let mut index = metadata.column_index().cloned();
     for (at, group) in metadata.row_groups().iter().enumerate() {
         let mut chunks = Vec::with_capacity(group.num_columns());
         for (column, chunk) in group.columns().iter().enumerate() {
-            if !doubtful(chunk) {
+            if !doubtful(column) {
                 chunks.push(chunk.clone());
                 continue;
             }

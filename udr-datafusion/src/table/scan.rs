@@ -15,11 +15,13 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
 use futures::{StreamExt as _, TryStreamExt as _};
 use udr_core::Result;
 use udr_core::data::DeletionVector;
 use udr_core::snapshot::{FileTask, Prune, TableSnapshot};
 
+use super::evolution::ByFieldId;
 use super::file_rows::Files;
 use super::live_rows::LiveRows;
 use super::predicate::TablePredicate;
@@ -57,6 +59,12 @@ impl Scan<'_> {
         let schema = self.rows.schema(&self.table.arrow_schema());
         let plan = self.table.plan(predicate.map(|p| p as &dyn Prune)).await;
         let mut plan = plan.map_err(to_datafusion)?;
+        let pruned = Pruned {
+            manifests_read: plan.manifests_read,
+            manifests: plan.manifests_pruned,
+            files: plan.files_total.saturating_sub(plan.files.len() as u64),
+            by_buckets: predicate.map_or(0, TablePredicate::pruned_by_buckets),
+        };
         plan.files.retain(|task| self.files.keeps(&task.file));
         let whole = plan.files.len() as u64 == plan.files_total;
         let files = enough(plan.files, self.limit);
@@ -70,8 +78,6 @@ impl Scan<'_> {
         let deleted = files.iter().map(FileTask::deleted_rows).sum::<u64>();
         let groups = self.groups(&schema, files, partitions).await;
         let groups = groups.map_err(to_datafusion)?;
-        // Columns are matched by name, which holds as long as none can be renamed; a rename needs
-        // an adapter that matches the `PARQUET:field_id` of both schemas.
         let mut options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
@@ -85,6 +91,7 @@ impl Scan<'_> {
                 self.session,
             )));
         let mut source = Arc::new(source) as Arc<dyn FileSource>;
+        pruned.record(source.metrics());
         if deleted > 0 {
             source = Arc::new(LiveRows::new(source, self.table.schema(), deleted));
         }
@@ -93,6 +100,7 @@ impl Scan<'_> {
             .with_statistics(statistics)
             .with_limit(self.limit)
             .with_projection_indices(self.projection.cloned())?
+            .with_expr_adapter(Some(Arc::new(ByFieldId::new(self.table.schema()))))
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
@@ -196,6 +204,33 @@ impl Scan<'_> {
             partitioned.statistics = Some(Arc::new(padded(found, schema)));
         }
         Ok(partitioned.with_extension(Arc::clone(file)))
+    }
+}
+
+/// What a scan need not read, as EXPLAIN ANALYZE shows it.
+struct Pruned {
+    /// How many manifests were read.
+    manifests_read: u64,
+    /// How many manifests were not, with all files below them.
+    manifests: u64,
+    /// How many files of the table are not read, for whatever reason.
+    files: u64,
+    /// How many manifests and files the buckets of single values left out that bounds had kept.
+    by_buckets: u64,
+}
+
+impl Pruned {
+    fn record(&self, metrics: &ExecutionPlanMetricsSet) {
+        let counts = [
+            ("manifests_read", self.manifests_read),
+            ("manifests_pruned", self.manifests),
+            ("files_pruned", self.files),
+            ("pruned_by_buckets", self.by_buckets),
+        ];
+        for (name, count) in counts {
+            let counter = MetricBuilder::new(metrics).global_counter(name);
+            counter.add(usize::try_from(count).unwrap_or(usize::MAX));
+        }
     }
 }
 

@@ -67,7 +67,6 @@ async fn what_is_not_enforced_is_refused() {
         assert_eq!(kind, ErrorKind::Unsupported, "{columns}: {text}");
     }
     for sql in [
-        "CREATE TABLE t (id INT) PARTITION BY (id)",
         "CREATE TABLE t (id INT) WITH (a = 1)",
         "CREATE TABLE t LIKE u",
         "CREATE TEMPORARY TABLE t (id INT)",

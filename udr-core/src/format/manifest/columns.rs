@@ -1,15 +1,25 @@
 //! The statistics columns of a manifest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, UInt8Array, UInt64Array};
-use arrow::datatypes::{UInt8Type, UInt64Type};
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, RecordBatch, UInt8Array, UInt64Array, new_null_array,
+};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, UInt8Type, UInt64Type};
+use arrow::util::display::FormatOptions;
 
-use super::storage_type;
+use super::{Bounds, storage_type};
 use crate::error::{Error, Result};
-use crate::format::{Bound, ColumnStats, Schema, Value};
+use crate::format::{Bound, ColumnStats, Field, Schema, Type, Value};
 use crate::id::FieldId;
+
+/// A value that does not fit is an error, not NULL.
+const EXACT: CastOptions<'_> = CastOptions {
+    safe: false,
+    format_options: FormatOptions::new(),
+};
 
 const LEAF: [&str; 8] = [
     "digest",
@@ -37,7 +47,7 @@ pub(super) fn build(
     stats: &[&BTreeMap<FieldId, ColumnStats>],
 ) -> Result<Vec<(String, ArrayRef)>> {
     let mut columns = Vec::new();
-    for field in schema.fields() {
+    for field in schema.measured() {
         let of_field = || stats.iter().map(|columns| columns.get(&field.id));
         let lower = || of_field().map(|s| s.and_then(|s| s.lower.as_ref()));
         let upper = || of_field().map(|s| s.and_then(|s| s.upper.as_ref()));
@@ -73,7 +83,7 @@ pub(super) fn build(
 }
 
 /// Refuses columns that this version does not know: they could change what an entry means.
-pub(super) fn check(batch: &RecordBatch, level: u8, schema: &Schema) -> Result<()> {
+pub(super) fn check(batch: &RecordBatch, level: u8) -> Result<()> {
     let known: &[&str] = if level == 0 { &LEAF } else { &INNER };
     for name in known {
         match batch.column_by_name(name) {
@@ -88,34 +98,81 @@ pub(super) fn check(batch: &RecordBatch, level: u8, schema: &Schema) -> Result<(
         if known.contains(&name.as_str()) {
             continue;
         }
-        if let Some(expected) = super::optional::type_of(level, name) {
-            if *field.data_type() != expected {
-                return Err(mistyped(name));
+        let expected = match (super::optional::type_of(level, name), parse(name)) {
+            (Some(expected), _) => expected,
+            (None, Some((_, "exact"))) => DataType::UInt8,
+            (None, Some((_, "nulls"))) => DataType::UInt64,
+            // What the bounds of a column are is looked at when they are asked for.
+            (None, Some(_)) => continue,
+            (None, None) => {
+                return Err(Error::unsupported("a manifest has an unknown column")
+                    .with("column", name)
+                    .with_hint("open it with a newer build"));
             }
-            continue;
-        }
-        let Some((id, part)) = parse(name) else {
-            return Err(Error::unsupported("a manifest has an unknown column")
-                .with("column", name)
-                .with_hint("open it with a newer build"));
-        };
-        let Some(column) = schema.field_by_id(id) else {
-            continue;
-        };
-        let expected = match part {
-            "exact" => arrow::datatypes::DataType::UInt8,
-            "nulls" => arrow::datatypes::DataType::UInt64,
-            _ => match storage_type(&column.ty.to_arrow()) {
-                arrow::datatypes::DataType::Utf8View => arrow::datatypes::DataType::Utf8,
-                arrow::datatypes::DataType::BinaryView => arrow::datatypes::DataType::Binary,
-                other => other,
-            },
         };
         if *field.data_type() != expected {
             return Err(mistyped(name));
         }
     }
     Ok(())
+}
+
+/// The bounds of one column in all entries, as values of the column.
+pub(super) fn bounds(batch: &RecordBatch, field: &Field) -> Result<Bounds> {
+    let data_type = field.ty.to_arrow();
+    let bound = |part: &str| {
+        let name = format!("c{}.{part}", field.id);
+        let Some(array) = batch.column_by_name(&name) else {
+            return Ok(new_null_array(&data_type, batch.num_rows()));
+        };
+        let mut array = stored(array, field, &name)?;
+        // There is no way from a view or a long number in one step.
+        let via = match &data_type {
+            DataType::FixedSizeBinary(_) => Some(DataType::Binary),
+            DataType::Time32(_) => Some(DataType::Int32),
+            _ => None,
+        };
+        for to in via.iter().chain([&data_type]) {
+            let cast = cast_with_options(&array, to, &EXACT);
+            array = cast.map_err(|e| mistyped(&name).with_source(e))?;
+        }
+        Ok(array)
+    };
+    let nulls = batch.column_by_name(&format!("c{}.nulls", field.id));
+    let nulls = nulls.and_then(|nulls| nulls.as_primitive_opt::<UInt64Type>());
+    Ok(Bounds {
+        lower: bound("lower")?,
+        upper: bound("upper")?,
+        null_count: nulls
+            .cloned()
+            .unwrap_or_else(|| UInt64Array::new_null(batch.num_rows())),
+    })
+}
+
+/// A column of bounds in the type in which they are stored for `field`. It can be of before the
+/// column was widened.
+fn stored(array: &ArrayRef, field: &Field, name: &str) -> Result<ArrayRef> {
+    let column = field.ty.to_arrow();
+    let to = storage_type(&column);
+    let via = match (array.data_type(), &to) {
+        (from, to) if from == to => return Ok(Arc::clone(array)),
+        (DataType::Utf8, DataType::Utf8View) | (DataType::Binary, DataType::BinaryView) => None,
+        (DataType::Decimal128(from, scale), DataType::Decimal128(to, same))
+            if from <= to && scale == same =>
+        {
+            None
+        }
+        (DataType::Date32, DataType::Int64) if matches!(field.ty, Type::Timestamp(_, None)) => {
+            Some(&column)
+        }
+        _ => return Err(mistyped(name)),
+    };
+    let wrong = |e| mistyped(name).with_source(e);
+    let array = match via {
+        Some(via) => &cast_with_options(array, via, &EXACT).map_err(wrong)?,
+        None => array,
+    };
+    cast_with_options(array, &to, &EXACT).map_err(wrong)
 }
 
 pub(super) fn mistyped(name: &str) -> Error {
@@ -130,45 +187,75 @@ fn parse(name: &str) -> Option<(FieldId, &str)> {
 
 /// Reads the statistics columns of a decoded manifest.
 pub(super) struct StatColumns<'a> {
-    columns: BTreeMap<FieldId, Columns<'a>>,
+    columns: Vec<(FieldId, Columns<'a>)>,
+    /// The columns of the table that files can lack, and then have their initial value.
+    added: Vec<Field>,
 }
 
-#[derive(Default)]
 struct Columns<'a> {
-    lower: Option<&'a ArrayRef>,
-    upper: Option<&'a ArrayRef>,
+    lower: Option<ArrayRef>,
+    upper: Option<ArrayRef>,
     exact: Option<&'a UInt8Array>,
     nulls: Option<&'a UInt64Array>,
 }
 
 impl<'a> StatColumns<'a> {
-    pub(super) fn new(batch: &'a RecordBatch) -> Self {
-        let mut columns = BTreeMap::<FieldId, Columns<'a>>::new();
-        for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-            let Some((id, part)) = parse(field.name()) else {
-                continue;
+    /// The columns of `schema`.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if the bounds of a column are of another type.
+    pub(super) fn new(batch: &'a RecordBatch, schema: &Schema) -> Result<Self> {
+        let mut columns = Vec::new();
+        for field in schema.measured() {
+            let column = |part: &str| batch.column_by_name(&format!("c{}.{part}", field.id));
+            let bound = |part: &str| {
+                let array = column(part).filter(|_| field.ty.has_bounds());
+                array.map(|array| stored(array, &field, part)).transpose()
             };
-            let column = columns.entry(id).or_default();
-            match part {
-                "lower" => column.lower = Some(array),
-                "upper" => column.upper = Some(array),
-                "exact" => column.exact = array.as_primitive_opt::<UInt8Type>(),
-                _ => column.nulls = array.as_primitive_opt::<UInt64Type>(),
+            let found = Columns {
+                lower: bound("lower")?,
+                upper: bound("upper")?,
+                exact: column("exact").and_then(|c| c.as_primitive_opt::<UInt8Type>()),
+                nulls: column("nulls").and_then(|c| c.as_primitive_opt::<UInt64Type>()),
+            };
+            if found.lower.is_some() || found.upper.is_some() || found.nulls.is_some() {
+                columns.push((field.id, found));
             }
         }
-        Self { columns }
+        let added = Vec::new();
+        Ok(Self { columns, added })
     }
 
-    /// The statistics of one entry, of all columns or of those in `fields`.
-    pub(super) fn row(
-        &self,
-        row: usize,
-        fields: Option<&BTreeSet<FieldId>>,
-    ) -> BTreeMap<FieldId, ColumnStats> {
-        let wanted = |id: &FieldId| fields.is_none_or(|fields| fields.contains(id));
+    /// The same of the entries of files, which have a null count for each column that they have: of
+    /// one that a file lacks, its initial value is known.
+    pub(super) fn of_files(batch: &'a RecordBatch, schema: &Schema) -> Result<Self> {
+        let mut found = Self::new(batch, schema)?;
+        let complete = |id: &FieldId| {
+            let nulls = batch.column_by_name(&format!("c{id}.nulls"));
+            nulls.is_some_and(|nulls| nulls.null_count() == 0)
+        };
+        let added = schema.fields().iter().filter(|field| !complete(&field.id));
+        found.added = added.cloned().collect();
+        Ok(found)
+    }
+
+    /// The statistics of one entry, which is of `rows` rows.
+    pub(super) fn row(&self, row: usize, rows: u64) -> BTreeMap<FieldId, ColumnStats> {
+        let mut found = self.known(row);
+        for field in &self.added {
+            if !found.contains_key(&field.id)
+                && let Some(stats) = field.absent_stats(rows)
+            {
+                found.insert(field.id, stats);
+            }
+        }
+        found
+    }
+
+    fn known(&self, row: usize) -> BTreeMap<FieldId, ColumnStats> {
         self.columns
             .iter()
-            .filter(|(id, _)| wanted(id))
             .map(|(id, column)| {
                 let exact = column
                     .exact
@@ -182,8 +269,8 @@ impl<'a> StatColumns<'a> {
                     })
                 };
                 let stats = ColumnStats {
-                    lower: bound(column.lower, 1),
-                    upper: bound(column.upper, 2),
+                    lower: bound(column.lower.as_ref(), 1),
+                    upper: bound(column.upper.as_ref(), 2),
                     null_count: column
                         .nulls
                         .filter(|n| n.is_valid(row))

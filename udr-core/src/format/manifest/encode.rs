@@ -91,7 +91,8 @@ impl Manifest {
         columns.extend(optional::of_files(files)?);
         let stats = files.iter().map(|f| &f.columns).collect::<Vec<_>>();
         let bytes = write(schema, 0, columns, &stats)?;
-        let merged = merge_column_stats(files.iter().map(|f| (f.rows, &f.columns)));
+        let mut merged = merge_column_stats(files.iter().map(|f| (f.rows, &f.columns)));
+        merged.retain(|id, _| schema.measured_by_id(*id).is_some());
         let totals = Totals {
             entries: files.len(),
             files: files.len() as u64,
@@ -126,7 +127,8 @@ impl Manifest {
         columns.extend(optional::of_manifests(children)?);
         let stats = children.iter().map(|c| &c.columns).collect::<Vec<_>>();
         let bytes = write(schema, level, columns, &stats)?;
-        let merged = merge_column_stats(children.iter().map(|c| (c.rows, &c.columns)));
+        let mut merged = merge_column_stats(children.iter().map(|c| (c.rows, &c.columns)));
+        merged.retain(|id, _| schema.measured_by_id(*id).is_some());
         let totals = Totals {
             entries: children.len(),
             files: children.iter().map(|c| c.files).sum(),

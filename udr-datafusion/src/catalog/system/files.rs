@@ -118,12 +118,10 @@ pub(super) async fn manifests_batch(
 
 fn statistics(schema: &TableSchema, file: &DataFile) -> Result<String> {
     let by_name = schema
-        .fields()
-        .iter()
+        .measured()
         .filter_map(|field| {
-            file.columns
-                .get(&field.id)
-                .map(|stats| (&field.name, stats))
+            let stats = file.columns.get(&field.id)?;
+            Some((field.name.clone(), stats))
         })
         .collect::<std::collections::BTreeMap<_, _>>();
     serde_json::to_string(&by_name)

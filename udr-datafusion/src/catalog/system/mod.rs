@@ -1,12 +1,13 @@
 //! What a repository and its tables know of themselves, as tables.
 //!
 //! In: a state. Out: batches, made when they are scanned. `udr.log`, `udr.branches` and `udr.tags`
-//! are of the repository; `t$history`, `t$snapshots`, `t$files`, `t$manifests` and
-//! `t$constraints` are of a table.
+//! are of the repository; `t$history`, `t$snapshots`, `t$files`, `t$manifests`,
+//! `t$constraints`, `t$columns` and `t$partitions` are of a table.
 //! Called by DataFusion, and by the SHOW statements, which use the same builders.
 
 mod constraints;
 mod files;
+mod layout;
 mod log;
 mod provider;
 mod refs;
@@ -64,16 +65,22 @@ pub(crate) enum TableMetadata {
     Manifests,
     /// What its rows must be.
     Constraints,
+    /// What its rows are made of.
+    Columns,
+    /// What its rows are put apart by.
+    Partitions,
 }
 
 impl TableMetadata {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::History,
         Self::Snapshots,
         Self::Files,
         Self::Manifests,
         Self::Constraints,
+        Self::Columns,
+        Self::Partitions,
     ];
 
     /// Its name, after the `$`.
@@ -84,6 +91,8 @@ impl TableMetadata {
             Self::Files => "files",
             Self::Manifests => "manifests",
             Self::Constraints => "constraints",
+            Self::Columns => "columns",
+            Self::Partitions => "partitions",
         }
     }
 }

@@ -18,7 +18,7 @@ use super::super::Scope;
 use super::super::provider::refuse_ddl;
 use super::table_history::{history_batch, history_schema, snapshots_batch, snapshots_schema};
 use super::{
-    SystemTable, TableMetadata, branches_batch, constraints, files, log_batch, log_schema,
+    SystemTable, TableMetadata, branches_batch, constraints, files, layout, log_batch, log_schema,
     refs_schema, tags_batch,
 };
 use crate::error::to_datafusion;
@@ -177,6 +177,10 @@ impl MetadataTable {
                         let table = snapshot.table(path).await?;
                         constraints::constraints_batch(&snapshot, &table).await
                     }
+                    TableMetadata::Columns => layout::columns_batch(&snapshot.table(path).await?),
+                    TableMetadata::Partitions => {
+                        layout::partitions_batch(&snapshot.table(path).await?).await
+                    }
                 }
             }
         }
@@ -195,6 +199,8 @@ impl TableProvider for MetadataTable {
                 TableMetadata::Files => files::files_schema(),
                 TableMetadata::Manifests => files::manifests_schema(),
                 TableMetadata::Constraints => constraints::constraints_schema(),
+                TableMetadata::Columns => layout::columns_schema(),
+                TableMetadata::Partitions => layout::partitions_schema(),
             },
         }
     }

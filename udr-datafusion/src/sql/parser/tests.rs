@@ -394,7 +394,6 @@ fn all_else_is_datafusions() {
         "INSERT OVERWRITE t SELECT 1",
         "COPY t TO 'x.parquet'",
         "EXPLAIN ANALYZE SELECT 1",
-        "ALTER TABLE a RENAME TO b",
         "CREATE OR REPLACE VIEW v AS SELECT 1",
         "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'x'",
     ] {
