@@ -344,3 +344,123 @@ async fn parts_below_lists_and_maps_change_too() {
     );
     f.check().await;
 }
+
+#[tokio::test]
+async fn an_insert_brings_its_columns_along() {
+    let f = with_rows().await;
+    let version = f.version().await;
+    let insert = "INSERT INTO t WITH SCHEMA EVOLUTION \
+                  SELECT 3 AS id, 'new' AS note, named_struct('z', 1.5, 'x', 7) AS s";
+    // Explained, nothing happens.
+    f.udr(&format!("EXPLAIN {insert}")).await;
+    assert_eq!(f.version().await, version);
+    f.udr(insert).await;
+    assert_eq!(f.version().await, version + 1);
+    assert_eq!(
+        f.udr("SELECT id, note, s, p FROM t WHERE id <> 2 ORDER BY id")
+            .await,
+        ["1||{x: 1, y: one, z: }|1.25", "3|new|{x: 7, y: , z: 1.5}|",]
+    );
+    // A literal widens nothing; what has a type does.
+    assert_eq!(
+        f.udr(
+            "SELECT column_name, data_type FROM information_schema.columns \
+         WHERE table_name = 't' AND column_name = 'id'"
+        )
+        .await,
+        ["id|Int32"]
+    );
+    f.udr("INSERT INTO t WITH SCHEMA EVOLUTION (id, more) SELECT CAST(5000000000 AS BIGINT), TRUE")
+        .await;
+    assert_eq!(
+        f.udr("SELECT id, more FROM t WHERE id > 2 ORDER BY id")
+            .await,
+        ["3|", "5000000000|true"]
+    );
+    assert_eq!(
+        f.udr(&format!(
+            "SELECT * FROM t VERSION AS OF {version} WHERE id = 1"
+        ))
+        .await,
+        ["1|2024-01-01|1.25|{x: 1, y: one}"]
+    );
+    // With nothing to add it is an INSERT like any other.
+    f.udr("INSERT INTO t WITH SCHEMA EVOLUTION (id) VALUES (9)")
+        .await;
+    assert_eq!(f.udr("SELECT count(*) FROM t").await, ["5"]);
+}
+
+#[tokio::test]
+async fn a_merge_brings_its_columns_along() {
+    let f = with_rows().await;
+    f.udr("CREATE TABLE s (id INT, note VARCHAR, unused INT)")
+        .await;
+    f.udr("INSERT INTO s VALUES (1, 'changed', 0), (3, 'new', 0)")
+        .await;
+    let explicit = "MERGE WITH SCHEMA EVOLUTION INTO t USING s ON t.id = s.id \
+                    WHEN MATCHED THEN UPDATE SET note = s.note \
+                    WHEN NOT MATCHED THEN INSERT (id, note) VALUES (s.id, s.note)";
+    f.udr("BEGIN").await;
+    f.udr(explicit).await;
+    assert_eq!(
+        f.udr("SELECT id, p, note FROM t ORDER BY id").await,
+        ["1|1.25|changed", "2||", "3||new"]
+    );
+    f.udr_refused("SELECT unused FROM t").await;
+    f.udr("ROLLBACK").await;
+    f.udr_refused("SELECT note FROM t").await;
+    let star = "MERGE WITH SCHEMA EVOLUTION INTO t USING s ON t.id = s.id \
+                WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *";
+    f.udr(star).await;
+    assert_eq!(
+        f.udr("SELECT id, p, note, unused FROM t ORDER BY id").await,
+        ["1|1.25|changed|0", "2|||", "3||new|0",]
+    );
+    // On a branch it stays on the branch.
+    f.udr("CREATE BRANCH dev").await;
+    f.udr("USE BRANCH dev").await;
+    f.udr("INSERT INTO t WITH SCHEMA EVOLUTION SELECT 8 AS id, 1 AS \"only here\"")
+        .await;
+    f.udr("USE BRANCH main").await;
+    f.udr_refused("SELECT \"only here\" FROM t").await;
+}
+
+#[tokio::test]
+async fn a_statement_that_fails_leaves_no_columns_behind() {
+    let f = with_rows().await;
+    f.udr("ALTER TABLE t ADD CONSTRAINT small CHECK (id < 100)")
+        .await;
+    let version = f.version().await;
+    let bad = "INSERT INTO t WITH SCHEMA EVOLUTION SELECT 100 AS id, 1 AS more";
+    f.udr_refused(bad).await;
+    assert_eq!(f.version().await, version);
+    f.udr("BEGIN").await;
+    f.udr("INSERT INTO t (id) VALUES (4)").await;
+    f.udr_refused(bad).await;
+    f.udr_refused("SELECT more FROM t").await;
+    f.udr("COMMIT").await;
+    assert_eq!(f.udr("SELECT count(*) FROM t").await, ["3"]);
+    for (refused, says) in [
+        ("INSERT INTO t WITH SCHEMA EVOLUTION VALUES (1)", "names"),
+        (
+            "PREPARE p AS INSERT INTO t WITH SCHEMA EVOLUTION SELECT 1 AS id, 1 AS z",
+            "PREPARE",
+        ),
+        (
+            "UPDATE t WITH SCHEMA EVOLUTION SET id = 1",
+            "INSERT and MERGE",
+        ),
+        ("SELECT 1 WITH SCHEMA EVOLUTION", "INSERT and MERGE"),
+        (
+            "INSERT INTO t WITH SCHEMA EVOLUTION SELECT 1 AS id, 2 AS a, 3 AS a",
+            "",
+        ),
+        (
+            "INSERT INTO t WITH SCHEMA EVOLUTION SELECT 1 AS id, INTERVAL '1 day' AS i",
+            "",
+        ),
+    ] {
+        let (_, text) = f.udr_refused(refused).await;
+        assert!(text.contains(says), "{refused}: {text}");
+    }
+}

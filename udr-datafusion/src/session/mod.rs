@@ -35,7 +35,7 @@ use checked_files::CheckedFiles;
 use names::Names;
 pub(crate) use pin::{Pinned, StatementPin};
 use slot::Slot;
-pub(crate) use source::Source;
+pub(crate) use source::{Evolution, Source};
 pub use status::{SessionStatus, TransactionStatus};
 pub use transaction::BeginOptions;
 pub(crate) use transaction::{Rows, WriteTarget};
@@ -248,6 +248,10 @@ impl UdrSession {
     pub(crate) async fn pinned_in(&self, moment: &Moment, source: &Source) -> Result<Pinned> {
         let fixed = match source {
             Source::Tip => None,
+            Source::Evolving(evolution) => {
+                let pinned = Box::pin(self.pinned_in(moment, &Source::Tip)).await?;
+                return self.evolved(pinned, evolution).await;
+            }
             Source::At(revision) => Some(moment.resolve(&self.branch(), revision).await?),
             Source::On(branch, revision) => Some(moment.resolve(branch, revision).await?),
         };

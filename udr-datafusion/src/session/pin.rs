@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use udr_core::format::DataFile;
 use udr_core::id::TransactionId;
 use udr_core::snapshot::Snapshot;
+use udr_core::txn::Transaction;
 use udr_core::{Error, Moment, Result};
 
 use super::{Source, UdrSession};
@@ -24,6 +25,8 @@ pub(crate) struct Pinned {
     pub(crate) transaction: Option<TransactionId>,
     /// How many changes the session had made in transactions.
     pub(super) changes: u64,
+    /// The transaction with what the statement did to columns already, and nothing more.
+    pub(super) evolved: Option<Arc<Transaction>>,
 }
 
 impl Pinned {
@@ -33,6 +36,7 @@ impl Pinned {
             snapshot,
             transaction: None,
             changes: 0,
+            evolved: None,
         }
     }
 }

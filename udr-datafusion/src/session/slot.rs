@@ -41,11 +41,13 @@ impl Slot {
                     snapshot: transaction.snapshot(),
                     transaction: Some(transaction.id()),
                     changes,
+                    evolved: None,
                 },
                 Open::Reading { id, snapshot } => Pinned {
                     snapshot: snapshot.clone(),
                     transaction: Some(*id),
                     changes,
+                    evolved: None,
                 },
             })),
         }

@@ -12,7 +12,7 @@ use udr_core::txn::{CommitOutcome, Committed, Isolation, ReadLog, Transaction, V
 use udr_core::{Error, ErrorKind, Result};
 
 use super::slot::{Open, Slot, busy, no_transaction, read_only};
-use super::{Pinned, State, UdrSession};
+use super::{Evolution, Pinned, State, UdrSession};
 
 /// How a transaction starts.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +44,8 @@ pub(crate) enum WriteTarget {
         /// How many changes the statement has seen.
         changes: u64,
         rows: Rows,
+        /// The transaction with the columns that the statement gives its target.
+        evolved: Option<Arc<Transaction>>,
     },
     /// A transaction of its own, which commits when the statement is done.
     Own(Box<Transaction>),
@@ -243,6 +245,43 @@ impl UdrSession {
         Ok(done)
     }
 
+    /// What a statement reads that first does something to its target's columns.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the session cannot write; those of altering the table.
+    pub(super) async fn evolved(&self, pinned: Pinned, evolution: &Evolution) -> Result<Pinned> {
+        self.refuse_pinned()?;
+        let mut transaction = match pinned.transaction {
+            Some(id) => {
+                let mut state = self.state.lock();
+                let same = state.changes == pinned.changes;
+                let open = state.transaction.writing()?;
+                if open.id() != id || !same {
+                    return Err(changed_meanwhile());
+                }
+                open.clone()
+            }
+            None => self.begin_for(&pinned).await?,
+        };
+        let alterations = evolution.alterations.clone();
+        transaction
+            .alter_table(&evolution.path, alterations)
+            .await?;
+        Ok(Pinned {
+            snapshot: transaction.snapshot(),
+            evolved: Some(Arc::new(transaction)),
+            ..pinned
+        })
+    }
+
+    /// A transaction of a statement's own.
+    async fn begin_for(&self, pinned: &Pinned) -> Result<Transaction> {
+        let branch = pinned.snapshot.branch().cloned();
+        let branch = branch.unwrap_or_else(|| self.branch());
+        self.repository.begin_at(&branch, &pinned.snapshot).await
+    }
+
     /// Where a statement that reads `pinned` writes to.
     ///
     /// # Errors
@@ -260,15 +299,17 @@ impl UdrSession {
                 id,
                 epoch: transaction.epoch(),
                 changes: pinned.changes,
-                rows,
+                rows: match &pinned.evolved {
+                    Some(_) => Rows::Replace,
+                    None => rows,
+                },
+                evolved: pinned.evolved.clone(),
             });
         }
-        let branch = pinned
-            .snapshot
-            .branch()
-            .cloned()
-            .unwrap_or_else(|| self.branch());
-        let mut transaction = self.repository.begin_at(&branch, &pinned.snapshot).await?;
+        let mut transaction = match &pinned.evolved {
+            Some(evolved) => Transaction::clone(evolved),
+            None => self.begin_for(pinned).await?,
+        };
         self.sign(&mut transaction);
         Ok(WriteTarget::Own(Box::new(transaction)))
     }
@@ -286,15 +327,23 @@ impl UdrSession {
         message: String,
         change: impl AsyncFnOnce(&mut Transaction) -> Result<T>,
     ) -> Result<T> {
-        let (planned, own) = match target {
+        let (planned, evolved, own) = match target {
             WriteTarget::Open {
-                id, changes, rows, ..
-            } => (Planned::In { id, changes, rows }, None),
-            WriteTarget::Own(transaction) => (Planned::Outside, Some(transaction)),
+                id,
+                changes,
+                rows,
+                evolved,
+                ..
+            } => (Planned::In { id, changes, rows }, evolved, None),
+            WriteTarget::Own(transaction) => (Planned::Outside, None, Some(transaction)),
         };
         let taken = self.take(planned)?;
         let done = match (taken, own) {
             (Some(mut taken), None) => {
+                if let Some(evolved) = evolved {
+                    // Nothing has changed since it was made from the one that is open.
+                    *taken.transaction()? = Transaction::clone(&evolved);
+                }
                 let done = change(taken.transaction()?).await?;
                 taken.check().await?;
                 taken.keep();
@@ -358,10 +407,7 @@ impl UdrSession {
             } if changes >= state.undone => {}
             Planned::In { changes, .. } if changes == state.changes => {}
             Planned::In { .. } => {
-                return Err(Error::conflict(
-                    "another statement of this session changed the transaction meanwhile",
-                )
-                .with_hint("run the statements of a transaction one after the other"));
+                return Err(changed_meanwhile());
             }
             Planned::Outside => return Err(other_transaction()),
         }
@@ -472,6 +518,11 @@ fn published(outcome: CommitOutcome) -> Result<Option<Committed>> {
         CommitOutcome::Unchanged(_) => Ok(None),
         CommitOutcome::Conflicted(conflicted) => Err(conflicted.to_error()),
     }
+}
+
+fn changed_meanwhile() -> Error {
+    Error::conflict("another statement of this session changed the transaction meanwhile")
+        .with_hint("run the statements of a transaction one after the other")
 }
 
 fn other_transaction() -> Error {

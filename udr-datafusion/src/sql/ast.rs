@@ -16,6 +16,8 @@ pub(crate) enum Statement {
     Alter(Box<AlterTable>),
     /// A `CREATE TABLE` that says how rows are laid out.
     LaidOut(Box<SqlStatement>, Layout),
+    /// An INSERT or MERGE that gives its target the columns that it lacks.
+    Evolving(Box<SqlStatement>),
     /// Anything that DataFusion parses, its version clauses not resolved yet.
     Sql(Box<SqlStatement>),
 }

@@ -13,6 +13,7 @@ pub(crate) mod constant;
 mod cursor;
 mod dialect;
 pub(crate) mod dml;
+mod evolving;
 pub(crate) mod hidden;
 pub(crate) mod instant;
 pub(crate) mod layout;

@@ -14,6 +14,7 @@ use super::command::command;
 use super::cursor::Cursor;
 use super::dialect::UdrDialect;
 use super::dml::head;
+use super::evolving;
 use super::external;
 use super::layout;
 use super::stack::Depth;
@@ -66,6 +67,7 @@ fn parse_here(sql: &str, options: ParseOptions) -> Result<Statement> {
     }
     let laid_out = layout::take(tokens, options);
     let (tokens, layout) = laid_out.map_err(|e| DataFusionError::SQL(Box::new(e), None))?;
+    let (tokens, evolving) = evolving::take(tokens);
     let (tokens, found) = clause::normalize(tokens, options.fold);
     let tokens = head::normalize(tokens, options)?;
     let parsed = DFParserBuilder::new(tokens)
@@ -76,6 +78,7 @@ fn parse_here(sql: &str, options: ParseOptions) -> Result<Statement> {
     match parsed.map(|mut statements| (statements.pop_front(), statements.pop_front())) {
         Ok((Some(statement), None)) => Ok(match layout {
             Some(layout) => Statement::LaidOut(Box::new(statement), layout),
+            None if evolving => Statement::Evolving(Box::new(statement)),
             None => Statement::Sql(Box::new(statement)),
         }),
         Ok(_) => not_impl_err!("exactly one SQL statement is needed"),

@@ -133,7 +133,7 @@ async fn prepare(
     session: &Arc<UdrSession>,
     statement: Statement,
 ) -> Result<Prepared> {
-    let mut layout = None;
+    let (mut layout, mut evolving) = (None, false);
     let mut statement = match statement {
         Statement::Command(command) => return Ok(Prepared::Own(Own::Command(command))),
         Statement::Alter(alter) => {
@@ -149,6 +149,10 @@ async fn prepare(
             layout = Some(said);
             *statement
         }
+        Statement::Evolving(statement) => {
+            evolving = true;
+            *statement
+        }
         Statement::Sql(statement) => *statement,
     };
     lift(state, session, &mut statement).await?;
@@ -159,7 +163,16 @@ async fn prepare(
         return Ok(Prepared::Own(Own::Ddl(ddl)));
     }
     if let Some(rows) = RowStatement::of(state, session, &statement)? {
+        let rows = match evolving {
+            true => rows.evolving()?,
+            false => rows,
+        };
         return Ok(Prepared::Rows(Box::new(rows)));
+    }
+    if evolving {
+        return Err(to_datafusion(Error::unsupported(
+            "WITH SCHEMA EVOLUTION is for INSERT and MERGE into tables of the repository",
+        )));
     }
     if let Some(columns) = ShowColumns::of(&statement)
         && columns.is_ours(state, session)?
@@ -297,7 +310,9 @@ pub(crate) fn result_schema(statement: &Statement) -> Option<SchemaRef> {
     match statement {
         Statement::Command(command) => Some(command_schema(command)),
         Statement::Alter(_) => Some(result::done_schema()),
-        Statement::Sql(statement) | Statement::LaidOut(statement, _) => match Ddl::of(statement) {
+        Statement::Sql(statement)
+        | Statement::Evolving(statement)
+        | Statement::LaidOut(statement, _) => match Ddl::of(statement) {
             Some(ddl) => Some(ddl.schema()),
             None if ShowColumns::of(statement).is_some() => Some(result::columns_schema()),
             None => rows::counts(statement).then(result::count_schema),

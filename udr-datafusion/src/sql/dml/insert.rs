@@ -15,11 +15,52 @@ use super::target::{Named, Target};
 use super::upsert::{Conflict, upsert};
 use super::{Form, SourceColumn, replace_where};
 use crate::sql::external;
+use crate::sql::scope::folded;
 
 /// The query whose columns [`insert`] has to know, if it has to.
-pub(super) fn source(insert: &Insert) -> Option<Query> {
-    let by_name = Clauses::take(&mut insert.clone()).by_name;
-    by_name.then(|| insert.source.as_deref().cloned()).flatten()
+pub(super) fn source(insert: &Insert, evolves: bool) -> Option<Query> {
+    let needed = evolves || Clauses::take(&mut insert.clone()).by_name;
+    needed.then(|| insert.source.as_deref().cloned()).flatten()
+}
+
+/// Makes an INSERT that gives its target new columns one that names its columns.
+///
+/// # Errors
+///
+/// `Invalid` if nothing names them.
+pub(super) fn take_by_name(insert: &mut Insert) -> Result<()> {
+    let values = match insert.source.as_ref().map(|query| query.body.as_ref()) {
+        Some(SetExpr::Values(_)) => true,
+        Some(_) => false,
+        None => true,
+    };
+    if insert.columns.is_empty() && values {
+        return Err(external(
+            Error::invalid("WITH SCHEMA EVOLUTION needs the names of the columns").with_hint(
+                "INSERT INTO t WITH SCHEMA EVOLUTION (a, b) VALUES …, or a query whose columns \
+                 have the names",
+            ),
+        ));
+    }
+    if insert.columns.is_empty() {
+        Clauses::add_by_name(insert);
+    }
+    Ok(())
+}
+
+/// The columns that an INSERT gives values to, by the place of the source's column.
+pub(super) fn written(
+    insert: &Insert,
+    source: &[SourceColumn],
+    fold: bool,
+) -> Vec<(String, usize)> {
+    let listed = insert.columns.iter();
+    let listed = listed.filter_map(|name| name.0.last().and_then(|part| part.as_ident()));
+    let names: Vec<String> = match insert.columns.is_empty() {
+        true => source.iter().map(|column| column.name.clone()).collect(),
+        false => listed.map(|ident| folded(ident, fold)).collect(),
+    };
+    names.into_iter().zip(0..source.len()).collect()
 }
 
 /// Whether [`insert`] has to know what the target looks like.

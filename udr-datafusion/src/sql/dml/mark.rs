@@ -61,6 +61,19 @@ impl Clauses {
         }
         clauses
     }
+
+    /// Puts `BY NAME` into `insert`, if it is not there.
+    pub(super) fn add_by_name(insert: &mut Insert) {
+        let mark = |mark: &str| Expr::Identifier(Ident::with_quote('"', mark));
+        if !has_clauses(insert) {
+            let others = insert.partitioned.take().unwrap_or_default();
+            insert.partitioned = Some(std::iter::once(mark(CLAUSES)).chain(others).collect());
+        }
+        let clauses = insert.partitioned.get_or_insert_default();
+        if !clauses.iter().any(|clause| is(clause, BY_NAME)) {
+            clauses.push(mark(BY_NAME));
+        }
+    }
 }
 
 fn has_clauses(insert: &Insert) -> bool {

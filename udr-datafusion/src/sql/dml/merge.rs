@@ -8,11 +8,13 @@
 //! | `DO NOTHING` | the later actions, where its condition does not hold |
 //! | a column without its table in an action for unmatched rows | the column of the side that has a row |
 
+use std::collections::BTreeSet;
+
 use datafusion::common::Result;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Merge, MergeAction, MergeClause, MergeInsertExpr, MergeInsertKind,
-    MergeUpdateExpr, ObjectName, Parens, Query, Statement, Values,
+    AssignmentTarget, Expr, Ident, Merge, MergeAction, MergeClause, MergeInsertExpr,
+    MergeInsertKind, MergeUpdateExpr, ObjectName, Parens, Query, Statement, Values,
 };
 use udr_core::Error;
 
@@ -23,6 +25,7 @@ use super::sides::{Both, Sides};
 use super::target::{Named, Target};
 use super::{Form, SourceColumn};
 use crate::sql::external;
+use crate::sql::scope::folded;
 
 /// The query whose columns [`merge`] has to know.
 pub(super) fn source(merge: &Merge) -> Query {
@@ -33,13 +36,56 @@ pub(super) fn source(merge: &Merge) -> Query {
     )
 }
 
-/// What a MERGE does, as DataFusion plans it.
+/// The columns of the target that a MERGE gives the values of the source's columns of their names,
+/// by the place of those.
+pub(super) fn written(merge: &Merge, source: &[SourceColumn], fold: bool) -> Vec<(String, usize)> {
+    let mut named = BTreeSet::new();
+    let mut all = false;
+    let mut add = |name: &ObjectName| {
+        let ident = name.0.last().and_then(|part| part.as_ident());
+        named.extend(ident.map(|ident| folded(ident, fold)));
+    };
+    for MergeClause { action, .. } in &merge.clauses {
+        if mark::is_star(action) {
+            all = true;
+            continue;
+        }
+        match action {
+            MergeAction::Insert(insert) if insert.columns.is_empty() => {
+                all |= insert.kind == MergeInsertKind::Row;
+            }
+            MergeAction::Insert(insert) => insert.columns.iter().for_each(&mut add),
+            MergeAction::Update(update) => {
+                for assignment in &update.assignments {
+                    match &assignment.target {
+                        AssignmentTarget::ColumnName(name) => add(name),
+                        AssignmentTarget::Tuple(names) => names.iter().for_each(&mut add),
+                    }
+                }
+            }
+            MergeAction::Delete { .. } => {}
+        }
+    }
+    let columns = source.iter().enumerate();
+    let columns = columns.filter(|(_, column)| all || named.contains(&column.name));
+    columns
+        .map(|(at, column)| (column.name.clone(), at))
+        .collect()
+}
+
+/// What a MERGE does, as DataFusion plans it. One that gives its target new columns leaves those
+/// that the source lacks as they are.
 ///
 /// # Errors
 ///
 /// `Unsupported` for what cannot be done right; `Invalid` for columns that are missing, or are in
 /// both tables where it is not said which is meant.
-pub(super) fn merge(mut merge: Merge, target: &Target, found: &[SourceColumn]) -> Result<Form> {
+pub(super) fn merge(
+    mut merge: Merge,
+    target: &Target,
+    found: &[SourceColumn],
+    evolves: bool,
+) -> Result<Form> {
     if merge.output.is_some() {
         return Err(external(
             Error::unsupported("MERGE returns no rows")
@@ -47,7 +93,7 @@ pub(super) fn merge(mut merge: Merge, target: &Target, found: &[SourceColumn]) -
         ));
     }
     let named = Named::of(&merge.table, "MERGE")?;
-    let mut both = Both::new(&named, target);
+    let mut both = Both::new(&named, target, evolves);
     both.name_source(&mut merge.source, found)?;
     both.resolve(&mut merge.on, Sides::Both)?;
     let clauses = std::mem::take(&mut merge.clauses);
@@ -159,8 +205,10 @@ impl Both<'_> {
                 "UPDATE SET * needs a source row; WHEN NOT MATCHED BY SOURCE has none",
             )));
         }
+        let known = |name: &str| self.source.iter().any(|column| column.name == name);
         let columns = self.target.stored();
         columns
+            .filter(|column| !self.evolves || known(&column.name))
             .map(|column| Ok((column.name.clone(), self.by_name(&column.name)?)))
             .collect()
     }

@@ -90,6 +90,8 @@ impl SourceColumn {
 pub(crate) struct Change {
     statement: Statement,
     returning: Option<Query>,
+    /// Whether the target gets the columns that it lacks.
+    evolves: bool,
 }
 
 impl Change {
@@ -109,13 +111,43 @@ impl Change {
         Ok(Self {
             statement,
             returning,
+            evolves: false,
         })
+    }
+
+    /// The same, `WITH SCHEMA EVOLUTION`.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for what adds no values of a source's columns.
+    pub(crate) fn evolving(mut self) -> Result<Self> {
+        match &mut self.statement {
+            Statement::Insert(insert) => insert::take_by_name(insert)?,
+            Statement::Merge(_) => {}
+            _ => {
+                return Err(external(Error::unsupported(
+                    "WITH SCHEMA EVOLUTION is for INSERT and MERGE",
+                )));
+            }
+        }
+        self.evolves = true;
+        Ok(self)
+    }
+
+    /// The columns that the target must have, by the place of the one in the source that says what
+    /// type they have.
+    pub(crate) fn written(&self, source: &[SourceColumn], fold: bool) -> Vec<(String, usize)> {
+        match &self.statement {
+            Statement::Insert(insert) => insert::written(insert, source, fold),
+            Statement::Merge(merge) => merge::written(merge, source, fold),
+            _ => Vec::new(),
+        }
     }
 
     /// The query whose columns must be known before the form is.
     pub(crate) fn source(&self) -> Option<Query> {
         match &self.statement {
-            Statement::Insert(insert) => insert::source(insert),
+            Statement::Insert(insert) => insert::source(insert, self.evolves),
             Statement::Merge(merge) => Some(merge::source(merge)),
             _ => None,
         }
@@ -146,7 +178,7 @@ impl Change {
             Statement::Update(statement) => update::update(statement, target),
             Statement::Delete(statement) => delete::delete(statement),
             Statement::Merge(statement) => {
-                merge::merge(statement, target, source.unwrap_or_default())
+                merge::merge(statement, target, source.unwrap_or_default(), self.evolves)
             }
             other => Ok(Form::Statement(Box::new(other))),
         }

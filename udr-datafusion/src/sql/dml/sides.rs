@@ -44,15 +44,18 @@ pub(super) struct Both<'a> {
     pub(super) target: &'a Target,
     /// Whether the source went by the target's name and got another one.
     same: bool,
+    /// Whether the target has been given the source's columns, and may have others.
+    pub(super) evolves: bool,
 }
 
 impl<'a> Both<'a> {
-    pub(super) fn new(named: &'a Named, target: &'a Target) -> Self {
+    pub(super) fn new(named: &'a Named, target: &'a Target, evolves: bool) -> Self {
         Self {
             source: Vec::new(),
             named,
             target,
             same: false,
+            evolves,
         }
     }
 

@@ -106,7 +106,7 @@ pub(super) fn upsert(
         name: column.name.clone(),
     });
     let columns = columns.collect::<Vec<_>>();
-    let Form::Statement(merge) = super::merge::merge(merge, target, &columns)? else {
+    let Form::Statement(merge) = super::merge::merge(merge, target, &columns, false)? else {
         return Err(external(Error::internal("a MERGE became something else")));
     };
     let Statement::Merge(merge) = *merge else {

@@ -3,6 +3,7 @@
 //! What a statement says becomes statements and queries that DataFusion plans; their plans are put
 //! together to one change of rows, which is one commit.
 
+mod evolve;
 mod plan;
 mod target;
 mod upsert;
@@ -16,11 +17,11 @@ use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use udr_core::Error;
 
-use self::plan::Planner;
+use self::plan::{Planner, columns};
 use super::target::{Place, place};
 use crate::error::to_datafusion;
 use crate::plan::checked;
-use crate::session::UdrSession;
+use crate::session::{Source, UdrSession};
 use crate::sql::dml::{Change, Form, Frame, Target, is_marked, returns, target_name};
 
 /// A statement that changes rows of one of the repository's tables.
@@ -29,6 +30,8 @@ pub(super) struct RowStatement {
     frame: Frame,
     change: Change,
     target: ObjectName,
+    /// Whether the target gets the columns that it lacks.
+    evolves: bool,
 }
 
 /// Whether a statement changes rows, at once, and gives their number and nothing else.
@@ -69,7 +72,25 @@ impl RowStatement {
             frame,
             change,
             target,
+            evolves: false,
         }))
+    }
+
+    /// The same, `WITH SCHEMA EVOLUTION`.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if it cannot have it, `Invalid` if it lacks the names of columns.
+    pub(super) fn evolving(mut self) -> Result<Self> {
+        if self.frame.prepares() {
+            return Err(to_datafusion(
+                Error::unsupported("a prepared statement cannot change its target's columns")
+                    .with_hint("ALTER TABLE first, or run it without PREPARE"),
+            ));
+        }
+        self.change = self.change.evolving()?;
+        self.evolves = true;
+        Ok(self)
     }
 
     /// The plan of the statement; nothing is changed before it runs.
@@ -82,8 +103,39 @@ impl RowStatement {
         state: &SessionState,
         session: &Arc<UdrSession>,
     ) -> Result<LogicalPlan> {
+        let source = match self.change.source() {
+            Some(query) => {
+                let planner = Planner::new(state, session, self.frame.clone());
+                Some(planner.source(query).await?)
+            }
+            None => None,
+        };
+        let evolution = match &source {
+            Some(source) if self.evolves => {
+                evolve::evolution(state, session, &self.target, &self.change, source).await?
+            }
+            _ => None,
+        };
+        match evolution {
+            None => self.planned(state, session, &Source::Tip, source).await,
+            Some(evolution) => {
+                let seen = Source::Evolving(Arc::new(evolution));
+                let state = evolve::seeing(state, session, &seen);
+                self.planned(&state, session, &seen, source).await
+            }
+        }
+    }
+
+    /// The plan, with the target as it is `seen`.
+    async fn planned(
+        self,
+        state: &SessionState,
+        session: &Arc<UdrSession>,
+        seen: &Source,
+        source: Option<LogicalPlan>,
+    ) -> Result<LogicalPlan> {
         let target = if self.change.needs_target() {
-            target::look_up(state, session, &self.target).await?
+            target::look_up(state, session, &self.target, seen).await?
         } else {
             Target::default()
         };
@@ -100,11 +152,8 @@ impl RowStatement {
             None => self.frame.clone(),
         };
         let planner = Planner::new(state, session, frame);
-        let source = match self.change.source() {
-            Some(query) => Some(planner.columns(query).await?),
-            None => None,
-        };
-        let plan = match self.change.form(&target, source.as_deref())? {
+        let columns = source.as_ref().map(columns);
+        let plan = match self.change.form(&target, columns.as_deref())? {
             Form::Statement(statement) => planner.framed(*statement).await?,
             Form::Delete(rows) => planner.delete(rows).await?,
             Form::Update(rows) => planner.update(rows).await?,

@@ -45,16 +45,10 @@ impl<'a> Planner<'a> {
         self.state.statement_to_plan(statement).await
     }
 
-    /// The columns of a query.
-    pub(super) async fn columns(&self, query: Query) -> Result<Vec<SourceColumn>> {
+    /// The plan of a query that rows come from.
+    pub(super) async fn source(&self, query: Query) -> Result<LogicalPlan> {
         let framed = self.framed(query_statement(query)).await?;
-        let columns = inside(&framed).schema().iter();
-        Ok(columns
-            .map(|(qualifier, field)| {
-                let qualifier = qualifier.map_or_else(Vec::new, |table| table.to_vec());
-                SourceColumn::new(&qualifier, field.name())
-            })
-            .collect())
+        Ok(inside(&framed).clone())
     }
 
     /// A change of the table that changes nothing: what it is called, and what reads it.
@@ -140,6 +134,17 @@ impl<'a> Planner<'a> {
             _ => inner,
         })
     }
+}
+
+/// The columns of a plan that rows come from.
+pub(super) fn columns(source: &LogicalPlan) -> Vec<SourceColumn> {
+    let columns = source.schema().iter();
+    columns
+        .map(|(qualifier, field)| {
+            let qualifier = qualifier.map_or_else(Vec::new, |table| table.to_vec());
+            SourceColumn::new(&qualifier, field.name())
+        })
+        .collect()
 }
 
 /// The plan of what a statement's frame is around.

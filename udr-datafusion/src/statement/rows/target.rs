@@ -12,11 +12,11 @@ use udr_core::snapshot::{Relation, TableSnapshot};
 
 use super::super::target::path;
 use crate::error::to_datafusion;
-use crate::session::UdrSession;
+use crate::session::{Source, UdrSession};
 use crate::sql::UdrDialect;
 use crate::sql::dml::{Key, Target, TargetColumn};
 
-/// The table called `name` on the session's branch.
+/// The table called `name` on the session's branch, as it is `seen`.
 ///
 /// # Errors
 ///
@@ -25,12 +25,25 @@ pub(super) async fn look_up(
     state: &SessionState,
     session: &UdrSession,
     name: &ObjectName,
+    seen: &Source,
 ) -> Result<Target> {
+    let fold = state.config_options().sql_parser.enable_ident_normalization;
+    let table = table(state, session, name, seen).await?;
+    of_table(&table, fold)
+}
+
+/// See [`look_up`].
+pub(super) async fn table(
+    state: &SessionState,
+    session: &UdrSession,
+    name: &ObjectName,
+    seen: &Source,
+) -> Result<TableSnapshot> {
     let fold = state.config_options().sql_parser.enable_ident_normalization;
     refuse_fixed(name, fold)?;
     let path = path(state, session, name)?;
     let found = async {
-        let snapshot = session.snapshot().await?;
+        let snapshot = session.pinned(seen).await?.snapshot;
         match snapshot.relation(&path).await? {
             Some(Relation::Table(table)) => Ok(*table),
             Some(Relation::View(_)) => Err(Error::invalid("a view's rows cannot be changed")
@@ -39,8 +52,7 @@ pub(super) async fn look_up(
             None => snapshot.table(&path).await,
         }
     };
-    let table = found.await.map_err(to_datafusion)?;
-    of_table(&table, fold)
+    found.await.map_err(to_datafusion)
 }
 
 /// Refuses names such as `"t@dev"` and `"t$files"`.
