@@ -363,12 +363,8 @@ async fn an_insert_brings_its_columns_along() {
     );
     // A literal widens nothing; what has a type does.
     assert_eq!(
-        f.udr(
-            "SELECT column_name, data_type FROM information_schema.columns \
-         WHERE table_name = 't' AND column_name = 'id'"
-        )
-        .await,
-        ["id|Int32"]
+        f.udr("SELECT DISTINCT arrow_typeof(id) FROM t").await,
+        ["Int32"]
     );
     f.udr("INSERT INTO t WITH SCHEMA EVOLUTION (id, more) SELECT CAST(5000000000 AS BIGINT), TRUE")
         .await;
@@ -406,9 +402,9 @@ async fn a_merge_brings_its_columns_along() {
         f.udr("SELECT id, p, note FROM t ORDER BY id").await,
         ["1|1.25|changed", "2||", "3||new"]
     );
-    f.udr_refused("SELECT unused FROM t").await;
+    assert!(f.try_udr("SELECT unused FROM t").await.is_err());
     f.udr("ROLLBACK").await;
-    f.udr_refused("SELECT note FROM t").await;
+    assert!(f.try_udr("SELECT note FROM t").await.is_err());
     let star = "MERGE WITH SCHEMA EVOLUTION INTO t USING s ON t.id = s.id \
                 WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *";
     f.udr(star).await;
@@ -422,7 +418,7 @@ async fn a_merge_brings_its_columns_along() {
     f.udr("INSERT INTO t WITH SCHEMA EVOLUTION SELECT 8 AS id, 1 AS \"only here\"")
         .await;
     f.udr("USE BRANCH main").await;
-    f.udr_refused("SELECT \"only here\" FROM t").await;
+    assert!(f.try_udr("SELECT \"only here\" FROM t").await.is_err());
 }
 
 #[tokio::test]
@@ -437,7 +433,7 @@ async fn a_statement_that_fails_leaves_no_columns_behind() {
     f.udr("BEGIN").await;
     f.udr("INSERT INTO t (id) VALUES (4)").await;
     f.udr_refused(bad).await;
-    f.udr_refused("SELECT more FROM t").await;
+    assert!(f.try_udr("SELECT more FROM t").await.is_err());
     f.udr("COMMIT").await;
     assert_eq!(f.udr("SELECT count(*) FROM t").await, ["3"]);
     for (refused, says) in [

@@ -1,6 +1,5 @@
 //! Footers of data files: fetched in one request, verified, checked, cached.
 
-use std::fmt;
 use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
@@ -12,83 +11,45 @@ use parquet::file::metadata::{
     ParquetMetaDataReader,
 };
 use parquet::{DecodeResult, file::FOOTER_SIZE};
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 
 use super::chunks::check_digests;
 use crate::error::{Error, Result};
-use crate::format::{DataFile, ObjectRef};
+use crate::format::DataFile;
 use crate::id::{Digest, TableId};
-use crate::store::Store;
+use crate::store::{CacheKind, Store};
 
-/// About what a parsed footer takes; only sizes the cache's own tables.
-const FOOTER_BYTES_TYPICAL: u64 = 16 * 1_024;
 /// Every Parquet file begins with four bytes that belong to no column.
 const DATA_START: u64 = 4;
 
-/// Parsed footers of data files, kept up to a number of bytes; shared by all readers.
-pub struct FooterCache {
-    cache: Cache<FooterKey, Arc<ParquetMetaData>, MemorySize>,
+/// The footer of `file`, from memory or the store. Concurrent callers share one request.
+///
+/// # Errors
+///
+/// `Corrupt` if the footer is missing or not the one that `file` describes, `Unavailable`.
+pub(super) async fn footer(
+    store: &Store,
+    table: TableId,
+    file: &DataFile,
+) -> Result<Arc<ParquetMetaData>> {
+    let read = async {
+        let footer = fetch_footer(store, table, file).await?;
+        let bytes = footer.memory_size() as u64;
+        Ok((Arc::new(footer), bytes))
+    };
+    let cache = store.cache();
+    cache.get_or_read(CacheKind::Footers, key(file), read).await
 }
 
-/// Everything a footer is checked against, so that two entries which disagree about one file never
-/// share a verdict.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct FooterKey {
-    object: ObjectRef,
-    footer_digest: Digest,
-    footer_bytes: u32,
-    rows: u64,
-}
-
-#[derive(Debug, Clone)]
-struct MemorySize;
-
-impl Weighter<FooterKey, Arc<ParquetMetaData>> for MemorySize {
-    fn weight(&self, _: &FooterKey, metadata: &Arc<ParquetMetaData>) -> u64 {
-        metadata.memory_size() as u64
-    }
-}
-
-impl FooterCache {
-    /// An empty cache that holds up to `bytes` bytes.
-    pub fn new(bytes: u64) -> Self {
-        let items = usize::try_from(bytes / FOOTER_BYTES_TYPICAL).unwrap_or(usize::MAX);
-        Self {
-            cache: Cache::with_weighter(items.clamp(16, 65_536), bytes, MemorySize),
-        }
-    }
-
-    /// The footer of `file`, from memory or the store. Concurrent callers share one request.
-    ///
-    /// # Errors
-    ///
-    /// `Corrupt` if the footer is missing or not the one that `file` describes, `Unavailable`.
-    pub async fn footer(
-        &self,
-        store: &Store,
-        table: TableId,
-        file: &DataFile,
-    ) -> Result<Arc<ParquetMetaData>> {
-        let key = FooterKey {
-            object: file.object,
-            footer_digest: file.footer_digest,
-            footer_bytes: file.footer_bytes,
-            rows: file.rows,
-        };
-        let fetch = async { fetch_footer(store, table, file).await.map(Arc::new) };
-        self.cache.get_or_insert_async(&key, fetch).await
-    }
-}
-
-impl fmt::Debug for FooterCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FooterCache")
-            .field("footers", &self.cache.len())
-            .field("bytes", &self.cache.weight())
-            .field("capacity", &self.cache.capacity())
-            .finish()
-    }
+/// Names everything that a footer is checked against, so that two entries which disagree about one
+/// file never share a verdict.
+fn key(file: &DataFile) -> Digest {
+    let mut claims = file.object.digest.as_bytes().to_vec();
+    claims.extend(file.footer_digest.as_bytes());
+    claims.extend(file.object.epoch.0.to_le_bytes());
+    claims.extend(file.object.bytes.to_le_bytes());
+    claims.extend(file.footer_bytes.to_le_bytes());
+    claims.extend(file.rows.to_le_bytes());
+    Digest::of(&claims)
 }
 
 /// Reads exactly the footer, verifies it, then parses and checks it.

@@ -19,7 +19,6 @@ mod writer;
 
 pub use deletion_vector::DeletionVector;
 pub use evolve::{evolve, field_id, initial, is_current};
-pub use footer::FooterCache;
 pub(crate) use live::{RewriteTarget, read_identities, rewrite_file};
 pub use live::{read_live_batches, read_rows};
 pub use reader::{DataFileReader, read_batches};

@@ -18,7 +18,7 @@ use parquet::file::metadata::ParquetMetaData;
 
 use super::chunks::{Chunks, cut};
 use super::evolve::{self, evolve};
-use super::footer::{FooterCache, fetch_footer};
+use super::footer::{fetch_footer, footer};
 use crate::error::{Error, Result};
 use crate::format::{DataFile, Field, Schema};
 use crate::id::TableId;
@@ -36,7 +36,6 @@ pub struct DataFileReader {
     store: Store,
     table: TableId,
     file: Arc<DataFile>,
-    cache: Arc<FooterCache>,
     verify: Verify,
     /// Where its chunks are, once somebody needed that.
     chunks: Option<Arc<Chunks>>,
@@ -44,13 +43,12 @@ pub struct DataFileReader {
 
 impl DataFileReader {
     /// Makes a reader; nothing is read before it is asked for.
-    pub fn new(store: Store, table: TableId, file: Arc<DataFile>, cache: Arc<FooterCache>) -> Self {
+    pub fn new(store: Store, table: TableId, file: Arc<DataFile>) -> Self {
         let verify = store.verify();
         Self {
             store,
             table,
             file,
-            cache,
             verify,
             chunks: None,
         }
@@ -95,7 +93,7 @@ impl DataFileReader {
         if let Some(chunks) = &self.chunks {
             return Ok(Arc::clone(chunks));
         }
-        let footer = self.cache.footer(&self.store, self.table, &self.file);
+        let footer = footer(&self.store, self.table, &self.file);
         let chunks = Chunks::of(footer.await?.as_ref());
         let chunks = chunks.map_err(|e| e.with("data_file", self.file.object.digest))?;
         Ok(Arc::clone(self.chunks.insert(Arc::new(chunks))))
@@ -126,8 +124,7 @@ impl AsyncFileReader for DataFileReader {
         _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
         async move {
-            self.cache
-                .footer(&self.store, self.table, &self.file)
+            footer(&self.store, self.table, &self.file)
                 .await
                 .map_err(external)
         }
@@ -171,9 +168,8 @@ pub(super) async fn read_verified_batches(
         ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new()).map_err(decode_error)?;
     let projection = Projection::new(metadata.schema(), schema)?;
     let mask = ProjectionMask::roots(metadata.parquet_schema(), projection.roots());
-    // The footer is at hand, so the reader never asks for it and needs no room to keep it.
-    let cache = Arc::new(FooterCache::new(0));
-    let reader = DataFileReader::new(store.clone(), table, Arc::new(file.clone()), cache);
+    // The footer is at hand, so the reader never asks for it.
+    let reader = DataFileReader::new(store.clone(), table, Arc::new(file.clone()));
     let reader = DataFileReader {
         verify,
         chunks,

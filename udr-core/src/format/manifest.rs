@@ -239,6 +239,11 @@ impl Manifest {
         self.batch.num_rows() == 0
     }
 
+    /// About how much memory it takes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.batch.get_array_memory_size() as u64
+    }
+
     /// 0 for a leaf.
     pub fn level(&self) -> u8 {
         self.level

@@ -29,17 +29,18 @@ use tokio::sync::OnceCell;
 use crate::env::Env;
 use crate::error::{Error, Result};
 
+pub use cache::{CacheKind, CacheStats};
 pub use local::local_object_store;
 pub use readback::Created;
 pub use retry::RetryPolicy;
 pub use staged::StagedFile;
 
-use cache::ObjectCache;
+pub(crate) use cache::MemoryCache;
 use layout::Layout;
 use local::LocalStore;
 
 /// The default of [`StoreOptions::cache_bytes`].
-const CACHE_BYTES: u64 = 64 << 20;
+const CACHE_BYTES: u64 = 256 << 20;
 
 /// Whether writes to local disk survive a power cut.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,7 +98,8 @@ impl RefKind {
 pub struct StoreOptions {
     /// Whether local writes survive a power cut.
     pub durability: Durability,
-    /// How many bytes of metadata objects are kept in memory; 0 for none.
+    /// How many bytes of metadata and of footers, as they are read and decoded, are kept in memory;
+    /// 0 for none.
     pub cache_bytes: u64,
     /// How failed calls are repeated.
     pub retry: RetryPolicy,
@@ -153,7 +155,8 @@ struct Inner {
     local: Option<Arc<LocalStore>>,
     layout: Layout,
     location: String,
-    cache: ObjectCache,
+    cache: MemoryCache,
+    cache_bytes: u64,
     retry: RetryPolicy,
     probe: Probe,
     verify: Verify,
@@ -223,7 +226,8 @@ impl Store {
             local: opened.local,
             layout: Layout::new(opened.prefix),
             location: opened.location,
-            cache: ObjectCache::new(options.cache_bytes),
+            cache: MemoryCache::new(options.cache_bytes),
+            cache_bytes: options.cache_bytes,
             retry: options.retry,
             env: options.env.clone(),
         };
@@ -240,6 +244,22 @@ impl Store {
     /// What the store was opened as, without secrets.
     pub fn location(&self) -> &str {
         &self.inner.location
+    }
+
+    /// What was read lately.
+    pub(crate) fn cache(&self) -> &MemoryCache {
+        &self.inner.cache
+    }
+
+    /// The most bytes that are kept in memory.
+    pub fn cache_bytes(&self) -> u64 {
+        self.inner.cache_bytes
+    }
+
+    /// How the memory cache fared with things of a kind, since the store was opened. Takes a look
+    /// at everything in it.
+    pub fn cache_stats(&self, kind: CacheKind) -> CacheStats {
+        self.inner.cache.stats(kind)
     }
 
     /// What is directly below `folder`.

@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Commit, ObjectRef, Within};
 use crate::id::{Digest, Epoch, TableId};
 
+use super::cache::CacheKind;
 use super::layout::Layout;
 use super::local::Staged;
 use super::staged::{Body, StagedFile};
@@ -44,6 +45,13 @@ const PREFIX_DIGITS_MIN: usize = 4;
 /// How many shard folders are listed at once.
 const LISTS_AT_ONCE: usize = 8;
 
+/// Whether bytes that are read are kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Yes,
+    No,
+}
+
 impl Store {
     /// Stores a metadata object; durable no later than the next record that this store creates.
     ///
@@ -61,7 +69,7 @@ impl Store {
         }
         let path = self.inner.layout.object(epoch, &object.digest);
         self.put(&path, &bytes).await?;
-        self.inner.cache.insert(object.digest, bytes);
+        self.keep(object.digest, bytes);
         Ok(object)
     }
 
@@ -102,7 +110,7 @@ impl Store {
         let put = self.inner.retry.run(&self.inner.env, put).await;
         put.map_err(|error| failure::explain_write(&error, &self.inner.layout.objects()))?;
         for (digest, bytes) in digests.into_iter().zip(objects) {
-            self.inner.cache.insert(digest, bytes);
+            self.keep(digest, bytes);
         }
         Ok(())
     }
@@ -113,6 +121,20 @@ impl Store {
     ///
     /// `Corrupt`, naming the object, if it is missing or is not what `object` says; `Unavailable`.
     pub async fn get_object(&self, object: &ObjectRef) -> Result<Bytes> {
+        self.object(object, Keep::Yes).await
+    }
+
+    /// As [`Store::get_object`], for who keeps what it makes of the bytes.
+    pub(crate) async fn get_object_once(&self, object: &ObjectRef) -> Result<Bytes> {
+        // What else is in a commit is likely to be needed next.
+        let keep = match object.within {
+            Some(_) => Keep::Yes,
+            None => Keep::No,
+        };
+        self.object(object, keep).await
+    }
+
+    async fn object(&self, object: &ObjectRef, keep: Keep) -> Result<Bytes> {
         let (digest, bytes) = match object.within {
             None => (object.digest, object.bytes),
             Some(Within::Commit { digest, bytes }) => (digest, bytes),
@@ -129,7 +151,7 @@ impl Store {
             ..*object
         };
         let path = self.inner.layout.object(stored.epoch, &stored.digest);
-        let found = self.get(&path, &stored).await?;
+        let found = self.get(&path, &stored, keep).await?;
         if object.within.is_none() {
             return Ok(found);
         }
@@ -137,7 +159,7 @@ impl Store {
     }
 
     /// The bytes at `path` that `object` names, from memory or the store.
-    async fn get(&self, path: &Path, object: &ObjectRef) -> Result<Bytes> {
+    async fn get(&self, path: &Path, object: &ObjectRef, keep: Keep) -> Result<Bytes> {
         if object.bytes > OBJECT_BYTES_MAX {
             return Err(corrupt(
                 "reference to a metadata object that is too large",
@@ -145,11 +167,21 @@ impl Store {
                 object,
             ));
         }
-        let bytes = self
-            .inner
-            .cache
-            .get_or_read(&object.digest, self.read_object(path, object))
-            .await?;
+        let cache = &self.inner.cache;
+        let (kind, digest) = (CacheKind::Objects, object.digest);
+        let bytes = match keep {
+            Keep::Yes => {
+                let read = cache.get_or_read(kind, digest, async {
+                    let bytes = self.read_object(path, object).await?;
+                    Ok((Arc::new(bytes), object.bytes))
+                });
+                Bytes::clone(read.await?.as_ref())
+            }
+            Keep::No => match cache.get::<Bytes>(kind, digest) {
+                Some(bytes) => Bytes::clone(&bytes),
+                None => self.read_object(path, object).await?,
+            },
+        };
         if bytes.len() as u64 != object.bytes {
             return Err(corrupt(
                 "object has another length than its reference",
@@ -183,7 +215,7 @@ impl Store {
         let layout = &self.inner.layout;
         let path = layout.deletion_vector(table, epoch, &object.digest);
         self.put(&path, &bytes).await?;
-        self.inner.cache.insert(object.digest, bytes);
+        self.keep(object.digest, bytes);
         Ok(object)
     }
 
@@ -195,7 +227,14 @@ impl Store {
     pub async fn get_deletion_vector(&self, table: TableId, object: &ObjectRef) -> Result<Bytes> {
         let layout = &self.inner.layout;
         let path = layout.deletion_vector(table, object.epoch, &object.digest);
-        self.get(&path, object).await
+        self.get(&path, object, Keep::Yes).await
+    }
+
+    /// Keeps what was just written; it is likely to be read next.
+    fn keep(&self, digest: Digest, bytes: Bytes) {
+        let size = bytes.len() as u64;
+        let cache = &self.inner.cache;
+        cache.insert(CacheKind::Objects, digest, Arc::new(bytes), size);
     }
 
     async fn read_object(&self, path: &Path, object: &ObjectRef) -> Result<Bytes> {

@@ -19,7 +19,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use parking_lot::{Mutex, RwLock};
-use udr_core::data::{FooterCache, WriteOptions};
+use udr_core::data::WriteOptions;
 use udr_core::format::DataFile;
 use udr_core::id::TransactionId;
 use udr_core::name::RefName;
@@ -40,9 +40,6 @@ pub use status::{SessionStatus, TransactionStatus};
 pub use transaction::BeginOptions;
 pub(crate) use transaction::{Rows, WriteTarget};
 
-/// The most bytes of parsed footers that a session keeps.
-const FOOTER_BYTES_MAX: u64 = 64 << 20;
-
 /// One client's state in a repository; shared by everything that one `SessionContext` runs.
 ///
 /// A session runs one statement of a transaction at a time: a second one that meets a statement in
@@ -52,7 +49,6 @@ pub struct UdrSession {
     catalog: String,
     author: Option<String>,
     write: WriteOptions,
-    footers: Arc<FooterCache>,
     store_url: ObjectStoreUrl,
     context: Weak<RwLock<SessionState>>,
     host: Arc<dyn CatalogProviderList>,
@@ -100,7 +96,6 @@ impl UdrSession {
             catalog: parts.catalog,
             author: parts.author,
             write: parts.write,
-            footers: Arc::new(FooterCache::new(FOOTER_BYTES_MAX)),
             store_url: parts.store_url,
             context: parts.context,
             host: parts.host,
@@ -280,10 +275,6 @@ impl UdrSession {
     /// Whether it is known that every row of a file obeys the rules of `table`.
     pub(crate) fn is_checked(&self, file: &DataFile, table: &RuleBasis) -> bool {
         self.checked.lock().is_checked(file, table)
-    }
-
-    pub(crate) fn footers(&self) -> &Arc<FooterCache> {
-        &self.footers
     }
 
     pub(crate) fn store_url(&self) -> &ObjectStoreUrl {

@@ -16,7 +16,7 @@ use parquet::errors::Result as ParquetResult;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use udr_core::Error;
-use udr_core::data::{DataFileReader, FooterCache};
+use udr_core::data::DataFileReader;
 use udr_core::format::{DataFile, Type};
 use udr_core::id::{FieldId, TableId};
 use udr_core::snapshot::TableSnapshot;
@@ -30,7 +30,6 @@ pub(super) struct DataFileReaderFactory {
     store: Store,
     table: TableId,
     floats: Vec<FieldId>,
-    footers: Arc<FooterCache>,
     verify: Verify,
 }
 
@@ -45,7 +44,6 @@ impl DataFileReaderFactory {
             store: session.repository().store().clone(),
             table: table.id(),
             floats,
-            footers: Arc::clone(session.footers()),
             verify: session.verify(),
         }
     }
@@ -89,13 +87,8 @@ impl ParquetFileReaderFactory for DataFileReaderFactory {
                     .with("file", file.path()),
             )
         })?;
-        let inner = DataFileReader::new(
-            self.store.clone(),
-            self.table,
-            Arc::clone(entry),
-            Arc::clone(&self.footers),
-        )
-        .with_verify(self.verify);
+        let inner = DataFileReader::new(self.store.clone(), self.table, Arc::clone(entry))
+            .with_verify(self.verify);
         let metrics = ParquetFileMetrics::new(partition_index, file.path().as_ref(), metrics);
         Ok(Box::new(EngineReader {
             inner,

@@ -8,7 +8,8 @@ use parquet::arrow::async_reader::AsyncFileReader as _;
 use parquet::errors::ParquetError;
 
 use super::super::chunks::Chunks;
-use super::super::{DataFileReader, FooterCache, WriteOptions};
+use super::super::footer::fetch_footer;
+use super::super::{DataFileReader, WriteOptions};
 use super::generate::generate;
 use super::{Fixture, everything};
 use crate::error::{Error, ErrorKind};
@@ -18,15 +19,13 @@ use crate::store::Verify;
 
 impl Fixture {
     fn reader(&self, file: &DataFile, verify: Verify) -> DataFileReader {
-        let cache = Arc::new(FooterCache::new(1 << 20));
         let (store, file) = (self.store.clone(), Arc::new(file.clone()));
-        DataFileReader::new(store, self.table, file, cache).with_verify(verify)
+        DataFileReader::new(store, self.table, file).with_verify(verify)
     }
 
     /// Where the chunks of a file are, each its own range.
     async fn chunks(&self, file: &DataFile) -> (Chunks, Vec<Range<u64>>) {
-        let cache = FooterCache::new(0);
-        let footer = cache.footer(&self.store, self.table, file).await.unwrap();
+        let footer = fetch_footer(&self.store, self.table, file).await.unwrap();
         let chunks = Chunks::of(&footer).unwrap();
         let start = 4..file.object.bytes - u64::from(file.footer_bytes);
         let ranges = chunks.around(std::slice::from_ref(&start)).unwrap();

@@ -11,7 +11,8 @@ use parquet::file::writer::TrackedWrite;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::super::{FooterCache, verify_footer};
+use super::super::footer::{fetch_footer, footer};
+use super::super::verify_footer;
 use super::generate::generate;
 use super::{Fixture, everything, field};
 use crate::error::ErrorKind;
@@ -182,8 +183,7 @@ async fn a_footer_with_the_right_digest_is_still_checked() {
             footer_digest: digest,
             ..altered
         };
-        let cache = Arc::new(FooterCache::new(0));
-        let parsed = cache.footer(&fixture.store, fixture.table, &altered).await;
+        let parsed = fetch_footer(&fixture.store, fixture.table, &altered).await;
         if let Err(error) = parsed {
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         }
@@ -196,9 +196,7 @@ async fn forge(
     file: &DataFile,
     change: impl Fn(ColumnChunkMetaDataBuilder) -> ColumnChunkMetaDataBuilder,
 ) -> DataFile {
-    let cache = FooterCache::new(0);
-    let footer = cache
-        .footer(&fixture.store, fixture.table, file)
+    let footer = fetch_footer(&fixture.store, fixture.table, file)
         .await
         .unwrap();
     let mut groups = footer.row_groups().to_vec();
@@ -206,11 +204,7 @@ async fn forge(
         let chunk = &mut group.columns_mut()[0];
         *chunk = change(chunk.clone().into_builder()).build().unwrap();
     }
-    let forged = (*footer)
-        .clone()
-        .into_builder()
-        .set_row_groups(groups)
-        .build();
+    let forged = footer.clone().into_builder().set_row_groups(groups).build();
 
     let bytes = fixture.bytes(file).await;
     let start = bytes.len() - usize::try_from(file.footer_bytes).unwrap();
@@ -233,9 +227,7 @@ async fn a_column_chunk_lies_before_the_footer() {
     let fixture = Fixture::new();
     let (_, file) = fixture.one(&generate(&everything(), 15, 50)).await;
     let honest = forge(&fixture, &file, |chunk| chunk).await;
-    let cache = FooterCache::new(0);
-    cache
-        .footer(&fixture.store, fixture.table, &honest)
+    fetch_footer(&fixture.store, fixture.table, &honest)
         .await
         .unwrap();
 
@@ -277,11 +269,9 @@ async fn a_column_chunk_lies_before_the_footer() {
 async fn a_cached_footer_is_not_used_for_an_entry_that_differs() {
     let fixture = Fixture::new();
     let (_, file) = fixture.one(&generate(&everything(), 13, 20)).await;
-    let cache = Arc::new(FooterCache::new(16 << 20));
     let get = |file: &DataFile| {
-        let (file, cache) = (file.clone(), Arc::clone(&cache));
-        let (store, table) = (fixture.store.clone(), fixture.table);
-        async move { cache.footer(&store, table, &file).await }
+        let (store, table, file) = (fixture.store.clone(), fixture.table, file.clone());
+        async move { footer(&store, table, &file).await }
     };
     let first = get(&file).await.unwrap();
     assert!(Arc::ptr_eq(&first, &get(&file).await.unwrap()));
@@ -301,11 +291,7 @@ async fn a_cached_footer_is_not_used_for_an_entry_that_differs() {
 async fn every_column_of_a_file_has_its_field_id_and_a_page_index() {
     let fixture = Fixture::new();
     let (_, file) = fixture.one(&generate(&everything(), 14, 20)).await;
-    let cache = FooterCache::new(16 << 20);
-    let footer = cache
-        .footer(&fixture.store, fixture.table, &file)
-        .await
-        .unwrap();
+    let footer = footer(&fixture.store, fixture.table, &file).await.unwrap();
     let parquet = footer.file_metadata().schema_descr();
     let mut ids = BTreeSet::new();
     for column in parquet.columns() {

@@ -13,12 +13,9 @@ use arrow::array::{Array as _, ArrayData, RecordBatch, make_array};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, TimeUnit};
 use futures::TryStreamExt as _;
-use parquet::arrow::async_reader::AsyncFileReader as _;
-use parquet::errors::ParquetError;
 
-use super::{
-    DataFileReader, FooterCache, TableWriter, WriteOptions, read_batches, verify_data_file,
-};
+use super::footer::fetch_footer;
+use super::{TableWriter, WriteOptions, read_batches, verify_data_file};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::{DataFile, Schema};
@@ -114,17 +111,8 @@ impl Fixture {
     }
 
     async fn footer_error(&self, file: &DataFile) -> Error {
-        let cache = Arc::new(FooterCache::new(1 << 20));
-        let mut reader = DataFileReader::new(
-            self.store.clone(),
-            self.table,
-            Arc::new(file.clone()),
-            cache,
-        );
-        match reader.get_metadata(None).await {
-            Err(ParquetError::External(error)) => *error.downcast::<Error>().unwrap(),
-            other => panic!("{other:?}"),
-        }
+        let footer = fetch_footer(&self.store, self.table, file).await;
+        footer.unwrap_err()
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a repository and its tables know of themselves, as tables.
 //!
-//! In: a state. Out: batches, made when they are scanned. `udr.log`, `udr.branches` and `udr.tags`
-//! are of the repository; `t$history`, `t$snapshots`, `t$files`, `t$manifests`,
+//! In: a state. Out: batches, made when they are scanned. `udr.log`, `udr.branches`, `udr.tags` and
+//! `udr.cache_stats` are of the repository; `t$history`, `t$snapshots`, `t$files`, `t$manifests`,
 //! `t$constraints`, `t$columns` and `t$partitions` are of a table.
 //! Called by DataFusion, and by the SHOW statements, which use the same builders.
 
+mod caches;
 mod constraints;
 mod files;
 mod layout;
@@ -36,11 +37,13 @@ pub(crate) enum SystemTable {
     Branches,
     /// The tags.
     Tags,
+    /// How the caches of the process fared.
+    CacheStats,
 }
 
 impl SystemTable {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Log, Self::Branches, Self::Tags];
+    pub(crate) const ALL: [Self; 4] = [Self::Log, Self::Branches, Self::Tags, Self::CacheStats];
 
     /// Its name.
     pub(crate) fn as_str(self) -> &'static str {
@@ -48,6 +51,7 @@ impl SystemTable {
             Self::Log => "log",
             Self::Branches => "branches",
             Self::Tags => "tags",
+            Self::CacheStats => "cache_stats",
         }
     }
 }

@@ -18,8 +18,8 @@ use super::super::Scope;
 use super::super::provider::refuse_ddl;
 use super::table_history::{history_batch, history_schema, snapshots_batch, snapshots_schema};
 use super::{
-    SystemTable, TableMetadata, branches_batch, constraints, files, layout, log_batch, log_schema,
-    refs_schema, tags_batch,
+    SystemTable, TableMetadata, branches_batch, caches, constraints, files, layout, log_batch,
+    log_schema, refs_schema, tags_batch,
 };
 use crate::error::to_datafusion;
 use crate::exec::{CommandExec, Runs};
@@ -153,6 +153,9 @@ impl MetadataTable {
                 branches_batch(session, pin.moment(session)).await
             }
             What::System(SystemTable::Tags) => tags_batch(pin.moment(session)).await,
+            What::System(SystemTable::CacheStats) => {
+                caches::cache_stats_batch(session.repository().store())
+            }
             What::System(SystemTable::Log) => {
                 log_batch(session, &state().await?.snapshot, limit).await
             }
@@ -193,6 +196,7 @@ impl TableProvider for MetadataTable {
         match &self.what {
             What::System(SystemTable::Log) => log_schema(),
             What::System(SystemTable::Branches | SystemTable::Tags) => refs_schema(),
+            What::System(SystemTable::CacheStats) => caches::cache_stats_schema(),
             What::Table { kind, .. } => match kind {
                 TableMetadata::History => history_schema(),
                 TableMetadata::Snapshots => snapshots_schema(),
