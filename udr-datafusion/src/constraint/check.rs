@@ -42,8 +42,11 @@ impl Check<'_> {
             false => (!unknown.is_empty()).then(|| Files::Only(Arc::clone(&unknown))),
         };
         for field in self.table.schema().fields() {
-            let old = before.and_then(|before| before.schema().field_by_id(field.id));
-            let new = old.is_some_and(|old| old.nullable);
+            let new = before.is_some_and(|before| {
+                let old = before.schema().field_by_id(field.id);
+                // The rows that there were have the initial value of a column that is added.
+                old.map_or(field.initial.is_none(), |old| old.nullable)
+            });
             if let Some(files) = files(new).filter(|_| !field.nullable) {
                 let broken = is_null(column(&field.name));
                 let why = "a NULL in a column that is NOT NULL";
