@@ -99,6 +99,7 @@ fn entry(env: &Env, schema: &Schema, n: i64) -> DataFile {
         added_at: 0,
         deletes: None,
         carries_identity: false,
+        adopted: None,
     }
 }
 

@@ -128,6 +128,7 @@ impl Entries {
             added_at: 0,
             deletes: None,
             carries_identity: false,
+            adopted: None,
         })
     }
 }

@@ -12,6 +12,7 @@ mod every_way;
 mod evolution;
 mod fixture;
 mod host;
+mod import;
 mod in_lists;
 mod insert;
 mod live_rows;

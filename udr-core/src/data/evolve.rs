@@ -92,6 +92,9 @@ fn became(from: &DataType, to: &Type) -> bool {
         DataType::UInt32 => Type::UInt32,
         DataType::Float32 => Type::Float32,
         DataType::Date32 => Type::Date32,
+        // As files that were adopted have them.
+        DataType::Utf8 | DataType::LargeUtf8 => return *to == Type::String,
+        DataType::Binary | DataType::LargeBinary => return *to == Type::Binary,
         DataType::Decimal128(precision, scale) => Type::Decimal128 {
             precision: *precision,
             scale: *scale,

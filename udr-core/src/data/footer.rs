@@ -5,6 +5,7 @@ use std::slice;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     ColumnChunkMetaData, FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder,
@@ -12,11 +13,12 @@ use parquet::file::metadata::{
 };
 use parquet::{DecodeResult, file::FOOTER_SIZE};
 
+use super::adopt;
 use super::chunks::check_digests;
 use crate::error::{Error, Result};
 use crate::format::DataFile;
 use crate::id::{Digest, TableId};
-use crate::store::{CacheKind, Store};
+use crate::store::{CacheKind, Place, Store};
 
 /// Every Parquet file begins with four bytes that belong to no column.
 const DATA_START: u64 = 4;
@@ -31,10 +33,13 @@ pub(super) async fn footer(
     table: TableId,
     file: &DataFile,
 ) -> Result<Arc<ParquetMetaData>> {
-    let read = async {
-        let footer = fetch_footer(store, table, file).await?;
-        let bytes = footer.memory_size() as u64;
-        Ok((Arc::new(footer), bytes))
+    let read = || {
+        let read = async {
+            let footer = fetch_footer(store, table, file).await?;
+            let bytes = footer.memory_size() as u64;
+            Ok((Arc::new(footer), bytes))
+        };
+        read.boxed()
     };
     let cache = store.cache();
     cache.get_or_read(CacheKind::Footers, key(file), read).await
@@ -49,6 +54,15 @@ fn key(file: &DataFile) -> Digest {
     claims.extend(file.object.bytes.to_le_bytes());
     claims.extend(file.footer_bytes.to_le_bytes());
     claims.extend(file.rows.to_le_bytes());
+    if let Some(adopted) = &file.adopted {
+        let columns = adopted.columns.iter();
+        for (path, id) in columns {
+            claims.extend(path.as_bytes());
+            claims.push(0);
+            claims.extend(id.0.to_le_bytes());
+        }
+        claims.extend(format!("{:?}", adopted.values).as_bytes());
+    }
     Digest::of(&claims)
 }
 
@@ -61,7 +75,11 @@ pub(super) async fn fetch_footer(
     let start = footer_start(file)?;
     let range = start..file.object.bytes;
     let parts = store
-        .read_data_file(table, &file.object, slice::from_ref(&range))
+        .read_data_file(
+            Place::of(table, file),
+            &file.object,
+            slice::from_ref(&range),
+        )
         .await?;
     let [footer] = parts.as_slice() else {
         return Err(Error::internal(
@@ -99,7 +117,10 @@ fn parse_footer(footer: &Bytes, file: &DataFile) -> Result<ParquetMetaData> {
         _ => return Err(Error::corrupt("the file metadata is not within the footer")),
     };
     let (_, metadata) = rest.split_at(index_bytes);
-    let metadata = ParquetMetaDataReader::decode_metadata(metadata).map_err(unreadable)?;
+    let metadata = match &file.adopted {
+        None => ParquetMetaDataReader::decode_metadata(metadata).map_err(unreadable)?,
+        Some(adopted) => adopt::decode(metadata, adopted).map_err(unreadable)?,
+    };
     check_metadata(&metadata, file, start..start + index_bytes as u64)?;
     check_digests(&metadata)?;
 

@@ -4,6 +4,7 @@
 //! their digest, with field ids, a page index and typed statistics; batches; or what is wrong with
 //! a file. Called by the engine's write and scan nodes, and by `fsck`.
 
+mod adopt;
 mod batch;
 mod chunks;
 mod deletion_vector;
@@ -17,6 +18,7 @@ mod stats;
 mod verify;
 mod writer;
 
+pub use adopt::{Adoption, FileShape, VALUES_KEY};
 pub use deletion_vector::DeletionVector;
 pub use evolve::{evolve, field_id, initial, is_current};
 pub(crate) use live::{RewriteTarget, read_identities, rewrite_file};

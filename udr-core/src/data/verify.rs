@@ -16,15 +16,16 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::Type as ParquetType;
 
+use super::adopt;
 use super::evolve::{self, is_current};
 use super::footer::fetch_footer;
 use super::live::read_identities;
 use super::reader::read_verified_batches;
-use super::stats::{NanColumns, file_stats, has_nan};
+use super::stats::{NanColumns, file_stats, has_nan, lower_bound, upper_bound};
 use crate::error::{Error, Result};
 use crate::format::{Bound, ColumnStats, DataFile, Field, Schema, Value, evolved_stats};
 use crate::id::{FieldId, TableId};
-use crate::store::{Store, Verify};
+use crate::store::{Place, Store, Verify};
 
 /// Reads the footer of a data file and checks that it is what the file's entry says.
 ///
@@ -50,6 +51,9 @@ pub async fn verify_footer(
             parquet: footer.file_metadata().schema_descr().root_schema(),
             arrow: metadata.schema(),
         };
+        if let Some(adopted) = &file.adopted {
+            return adopt::check(metadata.schema(), adopted, schema);
+        }
         check_columns(columns, schema)?;
         check_identity(columns, file.carries_identity)?;
         compare_recorded(&footer, metadata.schema(), file, schema)
@@ -131,7 +135,9 @@ pub async fn verify_data_file(
     schema: &Schema,
 ) -> Result<()> {
     // The digest comes first: only bytes that were written by this format are decoded.
-    store.verify_data_file(table, &file.object).await?;
+    store
+        .verify_data_file(Place::of(table, file), &file.object)
+        .await?;
     verify_footer(store, table, file, schema).await?;
 
     let mut found = Found::default();
@@ -253,7 +259,7 @@ fn collect_ids(column: &ParquetType, ids: &mut BTreeSet<i32>) -> bool {
 
 /// What the rows of a file hold.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     rows: u64,
     columns: BTreeMap<FieldId, FoundColumn>,
 }
@@ -267,7 +273,7 @@ struct FoundColumn {
 }
 
 impl Found {
-    fn add(&mut self, schema: &Schema, batch: &RecordBatch) -> Result<()> {
+    pub(super) fn add(&mut self, schema: &Schema, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         for (field, array) in schema.fields().iter().zip(batch.columns()) {
             self.add_column(field, array)?;
@@ -295,6 +301,34 @@ impl Found {
             keep(&mut column.greatest, greatest, Ordering::Greater);
         }
         Ok(())
+    }
+
+    /// The statistics of the columns of `schema` that are not nested; of partition fields where all
+    /// rows are in one partition.
+    pub(super) fn stats(&self, schema: &Schema) -> BTreeMap<FieldId, ColumnStats> {
+        let mut stats = BTreeMap::new();
+        for field in schema.measured() {
+            let Some(found) = self.columns.get(&field.id) else {
+                continue;
+            };
+            let own = schema.field_by_id(field.id).is_some();
+            let mixed = found.nulls > 0 && found.nulls < self.rows;
+            if !field.ty.children().is_empty() || (!own && (mixed || found.least != found.greatest))
+            {
+                continue;
+            }
+            let bound = |value: &Option<Value>| {
+                let value = value.clone().filter(|_| !found.nan);
+                value.map(|value| Bound { value, exact: true })
+            };
+            let column = ColumnStats {
+                lower: bound(&found.least).and_then(lower_bound),
+                upper: bound(&found.greatest).and_then(upper_bound),
+                null_count: Some(found.nulls),
+            };
+            stats.insert(field.id, column);
+        }
+        stats
     }
 
     fn compare(&self, file: &DataFile, schema: &Schema) -> Result<()> {

@@ -413,6 +413,7 @@ impl FinishedFile {
             added_at: 0,
             deletes: None,
             carries_identity: self.carries_identity,
+            adopted: None,
         })
     }
 }

@@ -1,10 +1,11 @@
 //! The entry of one data file in a manifest.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ColumnStats, ObjectRef};
+use super::{Adopted, ColumnStats, ObjectRef};
 use crate::error::{Error, Result};
 use crate::id::{Digest, FieldId, FileId};
 
@@ -35,6 +36,9 @@ pub struct DataFile {
     /// Whether it has the columns that say where its rows were first written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub carries_identity: bool,
+    /// Where it was found; none if it was written by the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Arc<Adopted>>,
 }
 
 /// Names the deletion vector of a data file.
@@ -76,6 +80,12 @@ impl DataFile {
             && (deletes.rows == 0 || deletes.rows >= self.rows)
         {
             return refuse("a deletion vector has no rows of its file, or all of them");
+        }
+        if let Some(adopted) = &self.adopted {
+            adopted.validate()?;
+            if self.carries_identity {
+                return refuse("an adopted file has no identities of rows");
+            }
         }
         for stats in self.columns.values() {
             if stats.null_count.is_some_and(|nulls| nulls > self.rows) {

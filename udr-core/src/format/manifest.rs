@@ -298,6 +298,7 @@ impl Manifest {
                     added_at: added_at.value(row),
                     deletes: optional.deletes(row)?,
                     carries_identity: optional.carries_identity(row),
+                    adopted: optional.adopted(row)?,
                 };
                 file.validate()?;
                 Ok(file)

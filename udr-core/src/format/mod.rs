@@ -3,6 +3,7 @@
 //! In: values to store, or bytes whose digest has been checked. Out: bytes, or values that have
 //! been validated. Called by every layer above; `docs/format.md` is the specification.
 
+mod adopted;
 mod column_stats;
 mod commit;
 mod constraint;
@@ -22,6 +23,7 @@ mod transform;
 mod types;
 mod value;
 
+pub use adopted::Adopted;
 pub(crate) use column_stats::evolved_stats;
 pub use column_stats::{Bound, ColumnStats, live_column_stats, merge_column_stats};
 pub use commit::{Change, Commit, CommitRef, Part, RelationOperation, TableChange, TableOperation};

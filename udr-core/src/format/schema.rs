@@ -95,6 +95,14 @@ impl Field {
         ArrowField::new(&self.name, ty, self.nullable).with_metadata(self.metadata())
     }
 
+    /// The same column with another initial value.
+    pub fn with_initial(&self, initial: Option<Value>) -> Self {
+        Self {
+            initial,
+            ..self.clone()
+        }
+    }
+
     fn metadata(&self) -> HashMap<String, String> {
         HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), self.id.to_string())])
     }

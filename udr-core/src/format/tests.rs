@@ -114,6 +114,7 @@ fn file(n: u8) -> Arc<DataFile> {
         added_at: 3,
         deletes: None,
         carries_identity: false,
+        adopted: None,
     })
 }
 

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+
 use crate::error::Result;
 use crate::format::{
     KeyPage, Manifest, ManifestRef, NamespacePage, ObjectRef, Root, Stored, TableState, decode,
@@ -76,11 +78,14 @@ impl Loader {
 
     pub(crate) async fn manifest(&self, reference: &ManifestRef) -> Result<Arc<Manifest>> {
         let (kind, key) = (CacheKind::Manifests, manifest_key(reference));
-        let read = async {
-            let bytes = self.store.get_object_once(&reference.object).await?;
-            let manifest = Manifest::decode(bytes, reference)?;
-            let bytes = manifest.memory_bytes();
-            Ok((Arc::new(manifest), bytes))
+        let read = || {
+            let read = async {
+                let bytes = self.store.get_object_once(&reference.object).await?;
+                let manifest = Manifest::decode(bytes, reference)?;
+                let bytes = manifest.memory_bytes();
+                Ok((Arc::new(manifest), bytes))
+            };
+            read.boxed()
         };
         self.store.cache().get_or_read(kind, key, read).await
     }
@@ -94,9 +99,12 @@ impl Loader {
     }
 
     async fn load<T: Stored + Send + Sync + 'static>(&self, object: &ObjectRef) -> Result<Arc<T>> {
-        let read = async {
-            let value = self.object::<T>(object).await?;
-            Ok((Arc::new(value), object.bytes * DECODED_BYTES))
+        let read = || {
+            let read = async {
+                let value = self.object::<T>(object).await?;
+                Ok((Arc::new(value), object.bytes * DECODED_BYTES))
+            };
+            read.boxed()
         };
         let (kind, digest) = (CacheKind::States, object.digest);
         self.store.cache().get_or_read(kind, digest, read).await

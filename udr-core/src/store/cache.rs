@@ -9,6 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -124,7 +126,8 @@ impl MemoryCache {
         kind: CacheKind,
         digest: Digest,
     ) -> Option<Arc<T>> {
-        let found = self.cache.as_ref()?.get(&Key { kind, digest });
+        let found = self.cache.as_ref();
+        let found = found.and_then(|cache| cache.get(&Key { kind, digest }));
         let found = found.and_then(|entry| entry.value.downcast().ok());
         self.count(kind, found.is_some());
         found
@@ -135,36 +138,40 @@ impl MemoryCache {
     /// # Errors
     ///
     /// Those of `read`.
-    pub(crate) async fn get_or_read<T: Any + Send + Sync>(
+    pub(crate) async fn get_or_read<'a, T: Any + Send + Sync>(
         &self,
         kind: CacheKind,
         digest: Digest,
-        read: impl Future<Output = Result<(Arc<T>, u64)>>,
+        read: impl FnOnce() -> BoxFuture<'a, Result<(Arc<T>, u64)>>,
     ) -> Result<Arc<T>> {
+        if let Some(found) = self.get(kind, digest) {
+            return Ok(found);
+        }
+        let read = read();
         let Some(cache) = &self.cache else {
-            self.count(kind, false);
             return read.await.map(|(value, _)| value);
         };
-        let mut made = None;
+        Self::read(cache, Key { kind, digest }, read).boxed().await
+    }
+
+    async fn read<'a, T: Any + Send + Sync>(
+        cache: &Cache<Key, Entry, ByBytes>,
+        key: Key,
+        read: BoxFuture<'a, Result<(Arc<T>, u64)>>,
+    ) -> Result<Arc<T>> {
         let mut read = Some(read);
-        let key = Key { kind, digest };
         let entry = cache.get_or_insert_async(&key, async {
             let read = read.take();
             let read = read.ok_or_else(|| Error::internal("what is not cached is read twice"))?;
             let (value, bytes) = read.await?;
-            made = Some(Arc::clone(&value));
             Ok::<_, Error>(Entry { value, bytes })
         });
         let entry = entry.await?;
-        self.count(kind, made.is_none());
-        match (made, entry.value.downcast()) {
-            (Some(made), _) => Ok(made),
-            (None, Ok(found)) => Ok(found),
+        match (entry.value.downcast(), read) {
+            (Ok(found), _) => Ok(found),
             // Two kinds of objects cannot have the same bytes: what asks for the wrong one is told.
-            (None, Err(_)) => match read {
-                Some(read) => read.await.map(|(value, _)| value),
-                None => Err(Error::internal("a cached value was lost")),
-            },
+            (Err(_), Some(read)) => read.await.map(|(value, _)| value),
+            (Err(_), None) => Err(Error::internal("a cached value was lost")),
         }
     }
 
@@ -210,11 +217,9 @@ mod tests {
     }
 
     async fn read(cache: &MemoryCache, kind: CacheKind, n: u8) -> Arc<u8> {
-        let read = cache.get_or_read(
-            kind,
-            Digest::of(&[n]),
-            async move { Ok((Arc::new(n), 1 << 10)) },
-        );
+        let read = cache.get_or_read(kind, Digest::of(&[n]), || {
+            async move { Ok((Arc::new(n), 1 << 10)) }.boxed()
+        });
         read.await.unwrap()
     }
 
@@ -246,11 +251,13 @@ mod tests {
     async fn what_fails_is_not_kept() {
         let cache = cache();
         let digest = Digest::of(b"x");
-        let failed = cache.get_or_read::<u8>(CacheKind::States, digest, async {
-            Err(Error::corrupt("broken"))
+        let failed = cache.get_or_read::<u8>(CacheKind::States, digest, || {
+            async { Err(Error::corrupt("broken")) }.boxed()
         });
         failed.await.unwrap_err();
-        let read = cache.get_or_read(CacheKind::States, digest, async { Ok((Arc::new(7_u8), 1)) });
+        let read = cache.get_or_read(CacheKind::States, digest, || {
+            async { Ok((Arc::new(7_u8), 1)) }.boxed()
+        });
         assert_eq!(*read.await.unwrap(), 7);
     }
 
@@ -260,8 +267,8 @@ mod tests {
         let digest = Digest::of(b"x");
         cache.insert(CacheKind::States, digest, Arc::new(7_u8), 1);
         assert_eq!(cache.get::<u16>(CacheKind::States, digest), None);
-        let read = cache.get_or_read(CacheKind::States, digest, async {
-            Ok((Arc::new(8_u16), 1))
+        let read = cache.get_or_read(CacheKind::States, digest, || {
+            async { Ok((Arc::new(8_u16), 1)) }.boxed()
         });
         assert_eq!(*read.await.unwrap(), 8);
     }

@@ -6,6 +6,7 @@
 
 mod cache;
 mod failure;
+mod found;
 mod layout;
 mod local;
 mod location;
@@ -30,12 +31,15 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 
 pub use cache::{CacheKind, CacheStats};
+pub use found::FoundFile;
 pub use local::local_object_store;
+pub use objects::Place;
 pub use readback::Created;
 pub use retry::RetryPolicy;
 pub use staged::StagedFile;
 
 pub(crate) use cache::MemoryCache;
+use found::FoundStores;
 use layout::Layout;
 use local::LocalStore;
 
@@ -157,6 +161,7 @@ struct Inner {
     location: String,
     cache: MemoryCache,
     cache_bytes: u64,
+    found: FoundStores,
     retry: RetryPolicy,
     probe: Probe,
     verify: Verify,
@@ -228,6 +233,7 @@ impl Store {
             location: opened.location,
             cache: MemoryCache::new(options.cache_bytes),
             cache_bytes: options.cache_bytes,
+            found: FoundStores::new(options),
             retry: options.retry,
             env: options.env.clone(),
         };

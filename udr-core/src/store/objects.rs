@@ -11,12 +11,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
-use object_store::{Error as StoreError, GetOptions, ObjectStoreExt as _, WriteMultipart};
+use object_store::{
+    Error as StoreError, GetOptions, ObjectStore, ObjectStoreExt as _, WriteMultipart,
+};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Commit, ObjectRef, Within};
+use crate::format::{Adopted, Commit, DataFile, ObjectRef, Within};
 use crate::id::{Digest, Epoch, TableId};
 
 use super::cache::CacheKind;
@@ -44,6 +46,31 @@ const PARTS_AT_ONCE: usize = 4;
 const PREFIX_DIGITS_MIN: usize = 4;
 /// How many shard folders are listed at once.
 const LISTS_AT_ONCE: usize = 8;
+
+/// Where a data file is.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// In the repository, among the files of a table.
+    Own(TableId),
+    /// Where an import found it.
+    Found(&'a Adopted),
+}
+
+impl From<TableId> for Place<'_> {
+    fn from(table: TableId) -> Self {
+        Self::Own(table)
+    }
+}
+
+impl<'a> Place<'a> {
+    /// Where a file of a table is.
+    pub fn of(table: TableId, file: &'a DataFile) -> Self {
+        match &file.adopted {
+            Some(adopted) => Self::Found(adopted),
+            None => Self::Own(table),
+        }
+    }
+}
 
 /// Whether bytes that are read are kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,11 +198,15 @@ impl Store {
         let (kind, digest) = (CacheKind::Objects, object.digest);
         let bytes = match keep {
             Keep::Yes => {
-                let read = cache.get_or_read(kind, digest, async {
-                    let bytes = self.read_object(path, object).await?;
-                    Ok((Arc::new(bytes), object.bytes))
-                });
-                Bytes::clone(read.await?.as_ref())
+                let read = || {
+                    let read = async {
+                        let bytes = self.read_object(path, object).await?;
+                        Ok((Arc::new(bytes), object.bytes))
+                    };
+                    read.boxed()
+                };
+                let bytes: Arc<Bytes> = cache.get_or_read(kind, digest, read).await?;
+                Bytes::clone(&bytes)
             }
             Keep::No => match cache.get::<Bytes>(kind, digest) {
                 Some(bytes) => Bytes::clone(&bytes),
@@ -439,11 +470,11 @@ impl Store {
     /// `Unavailable`.
     pub async fn read_data_file(
         &self,
-        table: TableId,
+        place: impl Into<Place<'_>>,
         file: &ObjectRef,
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>> {
-        let path = self.inner.layout.data_file(table, file.epoch, &file.digest);
+        let (backend, path) = self.place(place.into(), file)?;
         if let Some(range) = ranges
             .iter()
             .find(|r| r.start > r.end || r.end > file.bytes)
@@ -456,14 +487,14 @@ impl Store {
             .filter(|r| !r.is_empty())
             .cloned()
             .collect::<Vec<_>>();
-        let read = || self.inner.backend.get_ranges(&path, &wanted);
+        let read = || backend.get_ranges(&path, &wanted);
         let read = if wanted.is_empty() {
             Vec::new()
         } else {
             let read = self.inner.retry.run(&self.inner.env, read).await;
             match read {
                 Ok(read) => read,
-                Err(error) => return Err(self.unread(&error, &path, file).await),
+                Err(error) => return Err(unread(backend.as_ref(), &error, &path, file).await),
             }
         };
         let short = || corrupt("data file is shorter than its reference", &path, file);
@@ -482,15 +513,14 @@ impl Store {
         Ok(out)
     }
 
-    /// Why ranges that the reference says are there could not be read.
-    async fn unread(&self, error: &StoreError, path: &Path, file: &ObjectRef) -> Error {
-        match self.inner.backend.head(path).await {
-            Ok(meta) if meta.size != file.bytes => corrupt(
-                "data file has another length than its reference",
-                path,
-                file,
-            ),
-            _ => lost(error, path),
+    /// The store that a data file is in, and its path there.
+    fn place(&self, place: Place<'_>, file: &ObjectRef) -> Result<(Arc<dyn ObjectStore>, Path)> {
+        match place {
+            Place::Own(table) => {
+                let path = self.inner.layout.data_file(table, file.epoch, &file.digest);
+                Ok((Arc::clone(&self.inner.backend), path))
+            }
+            Place::Found(adopted) => self.inner.found.open(&adopted.url),
         }
     }
 
@@ -499,9 +529,13 @@ impl Store {
     /// # Errors
     ///
     /// `Corrupt`, naming the file, if it is missing or differs; `Unavailable`.
-    pub async fn verify_data_file(&self, table: TableId, file: &ObjectRef) -> Result<()> {
-        let path = self.inner.layout.data_file(table, file.epoch, &file.digest);
-        let hash = || self.hash(&path, file.bytes);
+    pub async fn verify_data_file(
+        &self,
+        place: impl Into<Place<'_>>,
+        file: &ObjectRef,
+    ) -> Result<()> {
+        let (backend, path) = self.place(place.into(), file)?;
+        let hash = || hash(backend.as_ref(), &path, file.bytes);
         match self.inner.retry.run(&self.inner.env, hash).await {
             Ok((bytes, _)) if bytes != file.bytes => Err(corrupt(
                 "data file has another length than its reference",
@@ -516,29 +550,6 @@ impl Store {
             Ok(_) => Ok(()),
             Err(error) => Err(lost(&error, &path)),
         }
-    }
-
-    /// The length and digest of what is at `path`, or a wrong length without reading past `cap`.
-    async fn hash(&self, path: &Path, cap: u64) -> object_store::Result<(u64, Digest)> {
-        let found = self
-            .inner
-            .backend
-            .get_opts(path, GetOptions::default())
-            .await?;
-        let mut hasher = blake3::Hasher::new();
-        let mut bytes = 0;
-        if found.meta.size != cap {
-            return Ok((found.meta.size, hasher.finalize().into()));
-        }
-        let mut stream = found.into_stream();
-        while let Some(piece) = stream.try_next().await? {
-            bytes += piece.len() as u64;
-            if bytes > cap {
-                break;
-            }
-            hasher.update(&piece);
-        }
-        Ok((bytes, hasher.finalize().into()))
     }
 
     /// Writes `bytes` under a name that only they can have.
@@ -606,6 +617,46 @@ impl Spool {
         read.await?
             .map_err(|e| failure::LocalError::nothing(e).at("spool"))
     }
+}
+
+/// Why ranges that the reference says are there could not be read.
+async fn unread(
+    backend: &dyn ObjectStore,
+    error: &StoreError,
+    path: &Path,
+    file: &ObjectRef,
+) -> Error {
+    match backend.head(path).await {
+        Ok(meta) if meta.size != file.bytes => corrupt(
+            "data file has another length than its reference",
+            path,
+            file,
+        ),
+        _ => lost(error, path),
+    }
+}
+
+/// The length and digest of what is at `path`, or a wrong length without reading past `cap`.
+pub(super) async fn hash(
+    backend: &dyn ObjectStore,
+    path: &Path,
+    cap: u64,
+) -> object_store::Result<(u64, Digest)> {
+    let found = backend.get_opts(path, GetOptions::default()).await?;
+    let mut hasher = blake3::Hasher::new();
+    let mut bytes = 0;
+    if found.meta.size != cap {
+        return Ok((found.meta.size, hasher.finalize().into()));
+    }
+    let mut stream = found.into_stream();
+    while let Some(piece) = stream.try_next().await? {
+        bytes += piece.len() as u64;
+        if bytes > cap {
+            break;
+        }
+        hasher.update(&piece);
+    }
+    Ok((bytes, hasher.finalize().into()))
 }
 
 fn corrupt(message: &str, path: &Path, object: &ObjectRef) -> Error {

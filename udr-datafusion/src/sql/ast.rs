@@ -94,12 +94,22 @@ pub(crate) enum Command {
         table: TableReference,
         limit: Option<usize>,
     },
+    /// `IMPORT PARQUET 'path' INTO table`
+    Import(Import),
     /// `SET udr.as_of = '…'`, `RESET udr.as_of`
     SetAsOf(Option<String>),
     /// `SET udr.author = '…'`, `RESET udr.author`
     SetAuthor(Option<String>),
     /// `SET udr.verify = full|metadata`, `RESET udr.verify`
     SetVerify(Option<String>),
+}
+
+/// Files that become rows of a table, where they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Import {
+    /// Paths, URLs, or patterns of them.
+    pub(crate) patterns: Vec<String>,
+    pub(crate) table: TableReference,
 }
 
 /// What a transaction may do.

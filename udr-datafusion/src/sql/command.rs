@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use udr_core::Error;
 use udr_core::txn::Isolation;
 
-use super::ast::{Access, Command, Effect, Existing, Missing, RefKind, StateName};
+use super::ast::{Access, Command, Effect, Existing, Import, Missing, RefKind, StateName};
 use super::cursor::Cursor;
 use super::{external, instant};
 
@@ -33,6 +33,8 @@ pub(super) fn command(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
         use_branch(cursor)?
     } else if cursor.starts_with(&["MERGE", "BRANCH"]) {
         return merge(cursor);
+    } else if cursor.take(&["IMPORT", "PARQUET"]) {
+        import(cursor)?
     } else if cursor.starts_with(&["SHOW"]) {
         return show(cursor);
     } else if cursor.starts_with(&["DESCRIBE"]) || cursor.starts_with(&["DESC"]) {
@@ -41,6 +43,31 @@ pub(super) fn command(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
         return set(cursor);
     };
     Ok(Some(command))
+}
+
+/// `'path' INTO table`, `('path', …) INTO table`
+fn import(cursor: &mut Cursor<'_>) -> Result<Command> {
+    let path = "a path in single quotes";
+    let mut patterns = Vec::new();
+    if cursor.take_token(&Token::LParen) {
+        loop {
+            patterns.push(cursor.string(path)?);
+            if !cursor.take_token(&Token::Comma) {
+                break;
+            }
+        }
+        if !cursor.take_token(&Token::RParen) {
+            return cursor.unexpected("a comma or )");
+        }
+    } else {
+        patterns.push(cursor.string(path)?);
+    }
+    if !cursor.take(&["INTO"]) {
+        return cursor.unexpected("INTO");
+    }
+    cursor.take(&["TABLE"]);
+    let table = cursor.table()?;
+    Ok(Command::Import(Import { patterns, table }))
 }
 
 /// `[ISOLATION LEVEL …] [READ WRITE | READ ONLY [AS OF revision]]`

@@ -10,6 +10,7 @@ mod columns;
 mod create_table;
 mod ddl;
 mod hidden;
+mod import;
 mod refs;
 mod result;
 mod rows;
@@ -295,6 +296,9 @@ async fn run_command(
         | Command::DropRef { .. }
         | Command::UseBranch(_)
         | Command::MergeBranch { .. } => Box::pin(refs::run(session, command)).await,
+        Command::Import(import) => Box::pin(import::run(state, session, import))
+            .await
+            .map_err(into_udr),
         Command::ShowRefs(_)
         | Command::ShowLog { .. }
         | Command::ShowReflog { .. }

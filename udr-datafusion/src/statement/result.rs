@@ -70,6 +70,9 @@ schema! {
         truth("changed"), truth("read_only")
 }
 schema! {
+    import_schema: count("files", false), count("rows", false), count("bytes", false)
+}
+schema! {
     tables_schema: text("namespace", false), text("name", false), text("kind", false)
 }
 
@@ -84,6 +87,7 @@ pub(crate) fn command_schema(command: &Command) -> SchemaRef {
         Command::ShowReflog { .. } => reflog_schema(),
         Command::ShowStatus => status_schema(),
         Command::ShowTables { .. } => tables_schema(),
+        Command::Import(_) => import_schema(),
         Command::DescribeHistory { .. } => history_schema(),
         Command::Begin { .. }
         | Command::Rollback

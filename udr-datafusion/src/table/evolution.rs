@@ -4,7 +4,7 @@
 //! expressions over the file's columns, found by field id: not by name, which can have been another
 //! column's. Called for each file that a scan opens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use datafusion::physical_expr::expressions::{CastExpr, Column, Literal, lit};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
 use udr_core::Error;
-use udr_core::data::{evolve, field_id, initial, is_current};
-use udr_core::format::{Field, Schema, Type};
+use udr_core::data::{VALUES_KEY, evolve, field_id, initial, is_current};
+use udr_core::format::{Field, Schema, Type, Value};
 use udr_core::id::FieldId;
 
 use crate::error::to_datafusion;
@@ -56,14 +56,32 @@ impl PhysicalExprAdapterFactory for ByFieldId {
         table: Arc<ArrowSchema>,
         file: Arc<ArrowSchema>,
     ) -> Result<Arc<dyn PhysicalExprAdapter>> {
+        let values = values(&file)?;
         let columns = table.fields().iter().map(|field| {
             let own = field_id(field).and_then(|id| self.schema.field_by_id(id));
-            Ok((field.name().clone(), Evolved::new(field, own, &file)?))
+            let own = own.map(|own| match values.get(&own.id) {
+                Some(value) => own.with_initial(value.clone()),
+                None => own.clone(),
+            });
+            Ok((
+                field.name().clone(),
+                Evolved::new(field, own.as_ref(), &file)?,
+            ))
         });
         Ok(Arc::new(FileAdapter {
             columns: columns.collect::<Result<_>>()?,
         }))
     }
+}
+
+/// The values of columns that are in the path of a file and not in the file.
+fn values(file: &ArrowSchema) -> Result<BTreeMap<FieldId, Option<Value>>> {
+    let Some(text) = file.metadata().get(VALUES_KEY) else {
+        return Ok(BTreeMap::new());
+    };
+    serde_json::from_str(text).map_err(|e| {
+        to_datafusion(Error::internal("the values of a file cannot be read").with_source(e))
+    })
 }
 
 /// Rewrites expressions for one file.

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BooleanArray, FixedSizeBinaryArray, UInt32Array,
-    UInt64Array,
+    Array as _, ArrayRef, AsArray as _, BooleanArray, FixedSizeBinaryArray, StringArray,
+    UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, UInt32Type, UInt64Type};
 
 use super::columns::mistyped;
 use super::{AddedRange, Manifest, ManifestRef, digest};
 use crate::error::{Error, Result};
-use crate::format::{DataFile, DeletionVectorRef, ObjectRef, Within};
+use crate::format::{Adopted, DataFile, DeletionVectorRef, ObjectRef, Within};
 use crate::id::Epoch;
 
 /// Of a leaf: digest, epoch and length of a file's deletion vector, and how many rows it deletes.
@@ -21,6 +21,8 @@ const BYTES: &str = "deletes_bytes";
 const ROWS: &str = "deletes_rows";
 /// Of a leaf: whether the file has the identity of its rows.
 const CARRIES_IDENTITY: &str = "carries_identity";
+/// Of a leaf: where a file was found, and which columns it has, as JSON.
+const ADOPTED: &str = "adopted";
 /// Of an inner manifest: what its references say.
 const DELETED: &str = "deleted";
 const ADDED_FIRST: &str = "added_first";
@@ -37,6 +39,7 @@ pub(super) fn type_of(level: u8, name: &str) -> Option<DataType> {
         (0, EPOCH) => DataType::UInt32,
         (0, BYTES | ROWS) => DataType::UInt64,
         (0, CARRIES_IDENTITY) => DataType::Boolean,
+        (0, ADOPTED) => DataType::Utf8,
         (1.., DELETED | ADDED_FIRST | ADDED_LAST | COMMIT_BYTES) => DataType::UInt64,
         (1.., COMMIT) => DataType::FixedSizeBinary(32),
         _ => return None,
@@ -47,7 +50,7 @@ pub(super) fn type_of(level: u8, name: &str) -> Option<DataType> {
 pub(super) fn is_nullable(name: &str) -> bool {
     matches!(
         name,
-        DIGEST | EPOCH | BYTES | ROWS | ADDED_FIRST | ADDED_LAST | COMMIT | COMMIT_BYTES
+        DIGEST | EPOCH | BYTES | ROWS | ADOPTED | ADDED_FIRST | ADDED_LAST | COMMIT | COMMIT_BYTES
     )
 }
 
@@ -71,6 +74,16 @@ pub(super) fn of_files(files: &[Arc<DataFile>]) -> Result<Vec<(&'static str, Arr
             CARRIES_IDENTITY,
             Arc::new(carried.collect::<BooleanArray>()),
         ));
+    }
+    if files.iter().any(|file| file.adopted.is_some()) {
+        let adopted = files.iter().map(|file| {
+            let adopted = file.adopted.as_deref();
+            adopted.map(serde_json::to_string).transpose()
+        });
+        let adopted = adopted.collect::<Result<StringArray, _>>();
+        let adopted = adopted
+            .map_err(|e| Error::internal("an adopted file cannot be written").with_source(e))?;
+        columns.push((ADOPTED, Arc::new(adopted)));
     }
     Ok(columns)
 }
@@ -149,6 +162,7 @@ fn uint64<'a>(manifest: &'a Manifest, name: &str) -> Result<Option<&'a UInt64Arr
 pub(super) struct FileColumns<'a> {
     deletes: Option<Deletes<'a>>,
     carried: Option<&'a BooleanArray>,
+    adopted: Option<&'a StringArray>,
 }
 
 struct Deletes<'a> {
@@ -186,7 +200,15 @@ impl<'a> FileColumns<'a> {
                     .ok_or_else(|| mistyped(CARRIES_IDENTITY))
             })
             .transpose()?;
-        Ok(Self { deletes, carried })
+        let adopted = batch.column_by_name(ADOPTED);
+        let adopted = adopted
+            .map(|c| c.as_string_opt().ok_or_else(|| mistyped(ADOPTED)))
+            .transpose()?;
+        Ok(Self {
+            deletes,
+            carried,
+            adopted,
+        })
     }
 
     pub(super) fn deletes(&self, row: usize) -> Result<Option<DeletionVectorRef>> {
@@ -214,6 +236,15 @@ impl<'a> FileColumns<'a> {
                 "an entry of a manifest has half a deletion vector",
             )),
         }
+    }
+
+    pub(super) fn adopted(&self, row: usize) -> Result<Option<Arc<Adopted>>> {
+        let Some(adopted) = self.adopted.filter(|adopted| adopted.is_valid(row)) else {
+            return Ok(None);
+        };
+        serde_json::from_str(adopted.value(row))
+            .map(Some)
+            .map_err(|e| Error::corrupt("an adopted file cannot be understood").with_source(e))
     }
 
     pub(super) fn carries_identity(&self, row: usize) -> bool {

@@ -1,0 +1,245 @@
+//! `IMPORT PARQUET`: files that are there already become rows of a table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray, UInt64Array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema};
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::FormatOptions;
+use chrono::NaiveDate;
+use datafusion::error::Result;
+use datafusion::execution::context::SessionState;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use percent_encoding::percent_decode_str;
+use udr_core::data::{Adoption, FileShape};
+use udr_core::format::{DataFile, Schema, Value};
+use udr_core::id::FieldId;
+use udr_core::name::RelationPath;
+use udr_core::snapshot::{Relation, TableSnapshot};
+use udr_core::store::Store;
+use udr_core::txn::Transaction;
+use udr_core::{Error, Result as CoreResult};
+
+use super::{change, result, target};
+use crate::error::to_datafusion;
+use crate::session::UdrSession;
+use crate::sql::ast::Import;
+
+/// How many footers are read at once.
+const FOOTERS: usize = 16;
+/// How many files are looked through at once.
+const FILES: usize = 4;
+/// What a folder is called whose rows have no value.
+const NO_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
+/// A value that does not fit is an error, not NULL.
+const EXACT: CastOptions<'static> = CastOptions {
+    safe: false,
+    format_options: FormatOptions::new(),
+};
+
+/// Adopts the files; they stay where they are.
+pub(super) async fn run(
+    state: &SessionState,
+    session: &UdrSession,
+    import: &Import,
+) -> Result<RecordBatch> {
+    let path = target::reference_path(state, session, &import.table).map_err(to_datafusion)?;
+    let store = session.repository().store();
+    let found = find(store, &import.patterns).await;
+    let found = found.map_err(to_datafusion)?;
+    let message = format!("IMPORT PARQUET INTO {path}");
+    let files = change(session, message, async |transaction| {
+        adopt(session, transaction, &path, &found).await
+    });
+    let files = files.await?;
+    let sum = |of: fn(&DataFile) -> u64| -> ArrayRef {
+        let sum = files.iter().map(of).sum::<u64>();
+        Arc::new(UInt64Array::from(vec![sum]))
+    };
+    let columns = vec![
+        sum(|_| 1),
+        sum(|file| file.rows),
+        sum(|file| file.object.bytes),
+    ];
+    result::batch(result::import_schema(), columns).map_err(to_datafusion)
+}
+
+/// A file, and the values that the folders it is in stand for.
+struct Found {
+    shape: FileShape,
+    folders: Vec<(String, Option<String>)>,
+}
+
+async fn find(store: &Store, patterns: &[String]) -> CoreResult<Vec<Found>> {
+    let mut files = BTreeMap::new();
+    for pattern in patterns {
+        let found = store.find_files(pattern).await?;
+        files.extend(found.into_iter().map(|file| (file.url.clone(), file)));
+    }
+    let shapes = files.into_values().map(|file| {
+        let read = async move {
+            Ok(Found {
+                folders: folders(&file.url),
+                shape: FileShape::read(store, &file).await?,
+            })
+        };
+        read.boxed()
+    });
+    futures::stream::iter(shapes.collect::<Vec<_>>())
+        .buffered(FOOTERS)
+        .try_collect()
+        .await
+}
+
+/// What folders such as `day=2024-01-01` say.
+fn folders(url: &str) -> Vec<(String, Option<String>)> {
+    let local = url.starts_with("file://");
+    let decoded = |text: &str| {
+        let text = percent_decode_str(text).decode_utf8_lossy().into_owned();
+        match local {
+            // Once for how object stores spell paths, and once for what the writer did.
+            true => percent_decode_str(&text).decode_utf8_lossy().into_owned(),
+            false => text,
+        }
+    };
+    let parts = url.split('/').rev().skip(1);
+    let pairs = parts.filter_map(|part| part.split_once('='));
+    let pairs = pairs.filter(|(name, _)| !name.is_empty());
+    pairs
+        .map(|(name, value)| {
+            let value = decoded(value);
+            (decoded(name), (value != NO_VALUE).then_some(value))
+        })
+        .collect()
+}
+
+async fn adopt(
+    session: &UdrSession,
+    transaction: &mut Transaction,
+    path: &RelationPath,
+    found: &[Found],
+) -> CoreResult<Vec<DataFile>> {
+    let snapshot = transaction.snapshot();
+    match snapshot.relation(path).await? {
+        Some(Relation::Table(_)) => {}
+        Some(Relation::View(_)) => {
+            return Err(Error::invalid("a view has no files of its own").with("view", path));
+        }
+        None => {
+            transaction.create_table(path, columns(found)?).await?;
+        }
+    }
+    let table = transaction.snapshot().table(path).await?;
+    refuse_known(&table, found).await?;
+    let adoption = Adoption {
+        store: session.repository().store(),
+        env: session.repository().env(),
+        table: table.id(),
+        schema: table.schema(),
+        epoch: transaction.epoch(),
+    };
+    let entries = found.iter().map(|found| {
+        let (adoption, table) = (&adoption, &table);
+        let entry = async move {
+            let values = values(table, found).map_err(|e| e.with("file", found.shape.url()))?;
+            adoption.entry(&found.shape, values).await
+        };
+        entry.boxed()
+    });
+    let entries = futures::stream::iter(entries.collect::<Vec<_>>()).buffered(FILES);
+    let entries = entries.try_collect::<Vec<_>>().await?;
+    let files = entries.into_iter().flatten().collect::<Vec<_>>();
+    transaction.append(path, files.clone()).await?;
+    Ok(files)
+}
+
+/// Refuses files whose rows are in the table already.
+async fn refuse_known(table: &TableSnapshot, found: &[Found]) -> CoreResult<()> {
+    let plan = table.plan(None).await?;
+    let known = plan.files.iter().filter_map(|task| {
+        let adopted = task.file.adopted.as_ref()?;
+        Some(adopted.url.as_str())
+    });
+    let known = known.collect::<BTreeSet<_>>();
+    match found.iter().find(|found| known.contains(found.shape.url())) {
+        None => Ok(()),
+        Some(found) => Err(Error::already_exists("a file is in the table already")
+            .with("file", found.shape.url())
+            .with("table", table.path())
+            .with_hint("name only the files that are new")),
+    }
+}
+
+/// The values of the table's columns that are in a file's path.
+fn values(table: &TableSnapshot, found: &Found) -> CoreResult<BTreeMap<FieldId, Option<Value>>> {
+    let mut values = BTreeMap::new();
+    for (name, value) in &found.folders {
+        let Some(field) = table.schema().field(name) else {
+            continue;
+        };
+        let data_type = field.ty.to_arrow();
+        let unfit = || {
+            Error::invalid("a value in the path of the file is none of the column's type")
+                .with("column", name)
+                .with("type", &field.ty)
+        };
+        let value = match value {
+            None => None,
+            Some(text) => {
+                let cast =
+                    cast_with_options(&StringArray::from(vec![text.as_str()]), &data_type, &EXACT);
+                let cast = cast.map_err(|e| unfit().with("value", text).with_source(e))?;
+                let value = Value::from_array(cast.as_ref(), 0);
+                Some(value.ok_or_else(|| unfit().with("value", text))?)
+            }
+        };
+        if value.is_none() && !field.nullable {
+            return Err(Error::invalid("a NULL in a column that is NOT NULL").with("column", name));
+        }
+        // The folder nearest to the file counts.
+        values.entry(field.id).or_insert(value);
+    }
+    Ok(values)
+}
+
+/// The columns of a table for these files: those of the first, and those that folders stand for.
+fn columns(found: &[Found]) -> CoreResult<Schema> {
+    let Some(first) = found.first() else {
+        return Err(Error::internal("there are no files"));
+    };
+    let own = first.shape.columns();
+    let folders = first.folders.iter().rev();
+    let folders = folders.filter(|(name, _)| own.field_with_name(name).is_err());
+    let folders = folders.map(|(name, _)| {
+        let values = found.iter().flat_map(|found| &found.folders);
+        let values = values.filter(|(other, _)| other == name);
+        let values = values.filter_map(|(_, value)| value.as_deref());
+        Arc::new(Field::new(name, type_of(values), true))
+    });
+    let fields = own.fields().iter().cloned().chain(folders);
+    // What is in one file need not be in the next.
+    let fields = fields.map(|field| field.as_ref().clone().with_nullable(true));
+    Schema::from_arrow(&ArrowSchema::new(fields.collect::<Fields>()))
+}
+
+/// The type of values in paths.
+fn type_of<'a>(values: impl Iterator<Item = &'a str> + Clone) -> DataType {
+    if values.clone().next().is_none() {
+        return DataType::Utf8;
+    }
+    // What begins with a zero is a code and no number.
+    let number = |text: &str| {
+        let plain = text.strip_prefix('-').unwrap_or(text);
+        (plain == "0" || !plain.starts_with('0')) && text.parse::<i64>().is_ok()
+    };
+    if values.clone().all(number) {
+        return DataType::Int64;
+    }
+    let date = |text: &str| text.len() == 10 && NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok();
+    match values.clone().all(date) {
+        true => DataType::Date32,
+        false => DataType::Utf8,
+    }
+}
