@@ -148,8 +148,10 @@ async fn build(folder: &Path, count: i64) {
         transform,
         name: None,
     });
-    let altered = transaction.alter_table(&path(), fields.into());
-    altered.await.unwrap();
+    transaction
+        .alter_table(&path(), fields.into())
+        .await
+        .unwrap();
     publish(transaction).await;
     let mut next = 0;
     while next < count {
@@ -177,12 +179,8 @@ fn write_list(file: &Path, count: i64) {
         Arc::new(numbers.clone().map(of).collect::<Int64Array>())
     };
     let times = |of: &dyn Fn(i64) -> i64| -> ArrayRef {
-        Arc::new(
-            numbers
-                .clone()
-                .map(of)
-                .collect::<TimestampMicrosecondArray>(),
-        )
+        let times = numbers.clone().map(of);
+        Arc::new(TimestampMicrosecondArray::from_iter_values(times))
     };
     let paths = numbers
         .clone()

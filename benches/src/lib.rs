@@ -5,6 +5,7 @@
 //! relative to the floor, and never a pass or a failure.
 
 pub mod lineitem;
+pub mod tpch;
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

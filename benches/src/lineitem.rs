@@ -46,7 +46,7 @@ pub const SCANS: [(&str, &str); 3] = [
     clippy::disallowed_methods,
     reason = "a benchmark is configured by its environment"
 )]
-fn scale_factor() -> f64 {
+pub(crate) fn scale_factor() -> f64 {
     std::env::var("UDR_BENCH_SF").map_or(1.0, |text| text.parse().unwrap())
 }
 
