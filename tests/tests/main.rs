@@ -6,7 +6,6 @@
     clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::cast_possible_truncation,
-    clippy::large_futures,
     clippy::single_range_in_vec_init,
     clippy::too_many_lines,
     clippy::clone_on_ref_ptr,

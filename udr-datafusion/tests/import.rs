@@ -42,10 +42,10 @@ async fn files_become_rows_where_they_are() {
     let import = format!("IMPORT PARQUET '{}' INTO t", folder.path().display());
     let done = f.udr(&import).await;
     assert!(done[0].starts_with("2|200|"), "{done:?}");
+    // The engine's own reader of Parquet loses rows with NaN.
     let plain = SessionContext::new();
-    let options = datafusion::prelude::ParquetReadOptions::default();
-    let place = folder.path().to_str().unwrap();
-    plain.register_parquet("t", place, options).await.unwrap();
+    let made = format!("CREATE TABLE t AS {} UNION ALL {}", query(0), query(100));
+    plain.sql(&made).await.unwrap().collect().await.unwrap();
     for query in [
         "SELECT count(*), sum(id), min(id), max(id), min(name), max(name), count(name) FROM t",
         "SELECT id, name, x, s FROM t ORDER BY id",
@@ -77,18 +77,32 @@ async fn files_become_rows_where_they_are() {
     f.check().await;
     assert!(folder.path().join("b.parquet").exists());
     // A file that changes is noticed.
+    let b = folder.path().join("b.parquet");
+    f.udr(&format!("IMPORT PARQUET '{}' INTO u", b.display()))
+        .await;
     write(folder.path(), "b.parquet", &query(500), "").await;
-    let other = f.other().await;
-    let (kind, _) = other.udr_refused("SELECT sum(id) FROM t").await;
-    assert_eq!(kind, ErrorKind::Corrupt);
+    let (kind, text) = f.udr_refused("SELECT sum(id) FROM u").await;
+    assert_eq!(kind, ErrorKind::Corrupt, "{text}");
+    fs::remove_file(b).unwrap();
+    let (kind, text) = f.udr_refused("SELECT sum(id) FROM u").await;
+    assert_eq!(kind, ErrorKind::Corrupt, "{text}");
 }
 
 #[tokio::test]
 async fn folders_are_columns() {
     let folder = folder();
-    let query = "SELECT v AS id, date '2024-01-01' + CAST(v % 3 AS INT) AS day, \
-                 CASE v % 2 WHEN 0 THEN 'a/b c' END AS kind FROM generate_series(1, 60) AS g(v)";
-    write(folder.path(), "out", query, "PARTITIONED BY (day, kind)").await;
+    for day in 0..3 {
+        for (kind, name) in [(0, "a%2Fb c"), (1, "__HIVE_DEFAULT_PARTITION__")] {
+            let query = format!(
+                "SELECT v AS id FROM generate_series(1, 60) AS g(v) WHERE v % 3 = {day} AND v % 2 = {kind}"
+            );
+            write(folder.path(), "one.parquet", &query, "").await;
+            let place = format!("out/day=2024-01-0{}/kind={name}", day + 1);
+            let place = folder.path().join(place);
+            fs::create_dir_all(&place).unwrap();
+            fs::rename(folder.path().join("one.parquet"), place.join("x.parquet")).unwrap();
+        }
+    }
     let f = Fixture::new().await;
     let place = folder.path().join("out");
     f.udr(&format!("IMPORT PARQUET '{}' INTO made", place.display()))
@@ -213,10 +227,62 @@ async fn what_does_not_fit_is_refused_and_says_what_would() {
         assert!(f.try_udr(sql).await.is_err(), "{sql}");
     }
     assert_eq!(f.version().await, version);
-    // In a transaction it is undone with it.
+}
+
+#[tokio::test]
+async fn in_a_transaction_it_is_undone_with_it() {
+    let folder = folder();
+    write(
+        folder.path(),
+        "x.parquet",
+        "SELECT 1 AS id UNION ALL SELECT 2",
+        "",
+    )
+    .await;
+    let x = folder.path().join("x.parquet").display().to_string();
+    let f = Fixture::new().await;
+    let version = f.version().await;
     f.udr("BEGIN").await;
     f.udr(&format!("IMPORT PARQUET ('{x}') INTO TABLE n")).await;
     assert_eq!(f.udr("SELECT count(*) FROM n").await, ["2"]);
     f.udr("ROLLBACK").await;
     assert_eq!(f.version().await, version);
+}
+
+#[tokio::test]
+async fn rows_can_be_copied_instead() {
+    let folder = folder();
+    let query =
+        "SELECT v AS id, v % 2 AS kind, 'n' || v AS name FROM generate_series(1, 50) AS g(v)";
+    write(folder.path(), "out", query, "PARTITIONED BY (kind)").await;
+    write(
+        folder.path(),
+        "late/x.parquet",
+        "SELECT 51 AS id, 1.5 AS more",
+        "",
+    )
+    .await;
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (id INT PRIMARY KEY, kind VARCHAR, name VARCHAR DEFAULT 'none', more DOUBLE)")
+        .await;
+    let place = folder.path().display();
+    let copy = format!("IMPORT PARQUET '{place}/**/*.parquet' INTO t COPY");
+    let done = f.udr(&copy).await;
+    assert!(done[0].starts_with("3|51|"), "{done:?}");
+    assert_eq!(
+        f.udr("SELECT kind, count(*), sum(id), count(name), max(more) FROM t GROUP BY kind ORDER BY kind")
+            .await,
+        ["0|25|650|25|", "1|25|625|25|", "|1|51|0|1.5"]
+    );
+    let (kind, text) = f.udr_refused(&copy).await;
+    assert_eq!(kind, ErrorKind::Invalid, "{text}");
+    f.udr(&format!("IMPORT PARQUET '{place}/out' INTO made COPY"))
+        .await;
+    assert_eq!(
+        f.udr("SELECT count(*), sum(kind) FROM made").await,
+        ["50|25"]
+    );
+    // They are files of the repository's own.
+    fs::remove_dir_all(folder.path()).unwrap();
+    f.check().await;
 }

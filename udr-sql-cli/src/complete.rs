@@ -44,6 +44,7 @@ const KEYWORDS: &[&str] = &[
     "FULL",
     "GROUP BY",
     "HAVING",
+    "IMPORT PARQUET",
     "IN",
     "INNER",
     "INSERT INTO",

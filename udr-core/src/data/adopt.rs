@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::errors::{ParquetError, Result as ParquetResult};
@@ -55,7 +57,7 @@ impl FileShape {
     ///
     /// `Invalid` if it is no Parquet file, `Unsupported` if it is of a kind that cannot be read
     /// here; `NotFound`, `Unavailable`.
-    pub async fn read(store: &Store, file: &FoundFile) -> Result<Self> {
+    pub async fn of(store: &Store, file: &FoundFile) -> Result<Self> {
         let refused = |why: &str| Error::invalid(why.to_owned()).with("file", &file.url);
         let not_parquet = |e: ParquetError| refused("not a Parquet file").with_source(e);
         let tail = Tail::read(store, file, TAIL_BYTES).await?;
@@ -95,6 +97,44 @@ impl FileShape {
     /// How many rows it has.
     pub fn rows(&self) -> u64 {
         u64::try_from(self.metadata.file_metadata().num_rows()).unwrap_or(0)
+    }
+
+    /// Its rows, in order, as batches of the stored types of its columns; what its columns are is
+    /// the first of both.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if a column is of a type that cannot be stored, or the file is laid out in a
+    /// way that cannot be read; `NotFound`, `Unavailable`; the same for every batch.
+    pub async fn read(
+        &self,
+        store: &Store,
+        env: &Env,
+    ) -> Result<(SchemaRef, BoxStream<'static, Result<RecordBatch>>)> {
+        let schema = Schema::from_arrow(&self.columns)?;
+        let columns = schema.to_arrow();
+        if self.rows() == 0 {
+            return Ok((columns, futures::stream::empty().boxed()));
+        }
+        let adoption = Adoption {
+            store,
+            env,
+            table: TableId::from_uuid(uuid::Uuid::nil()),
+            schema: &schema,
+            epoch: Epoch::default(),
+        };
+        let ids = adoption.columns(self, &BTreeMap::new())?;
+        // The rows are read once, so nobody asks what the digest of all of it is.
+        let file = adoption.file(self, ids, BTreeMap::new(), Digest::of(&[]))?;
+        let batches = read_batches(store, adoption.table, &file, &schema).await;
+        let unread = |e: Error| match e.kind() {
+            ErrorKind::Corrupt => Error::unsupported("the file cannot be read").with_source(e),
+            _ => e,
+        };
+        let url = self.url().to_owned();
+        let batches = batches.map_err(|e| unread(e).with("file", &url))?;
+        let batches = batches.map_err(move |e| unread(e).with("file", &url));
+        Ok((columns, batches.boxed()))
     }
 
     /// Where it is.
@@ -182,14 +222,33 @@ impl Adoption<'_> {
             .map_err(|e| e.with("file", url))?;
         // What is in the file is so, whatever its path says.
         values.retain(|id, _| !columns.values().any(|known| known == id));
+        let digest = self.store.digest_of_found(url, shape.bytes()).await?;
+        let digest = digest.ok_or_else(|| changed(url))?;
+        let mut file = self.file(shape, columns, values, digest)?;
+        self.measure(&mut file).await.map_err(|e| match e.kind() {
+            ErrorKind::Corrupt => Error::unsupported("the file cannot be read in place")
+                .with("file", url)
+                .with_source(e)
+                .with_hint("IMPORT PARQUET … COPY writes its rows anew"),
+            _ => e.with("file", url),
+        })?;
+        Ok(Some(file))
+    }
+
+    /// The entry of a file of which nothing is known yet.
+    fn file(
+        &self,
+        shape: &FileShape,
+        columns: BTreeMap<String, FieldId>,
+        values: BTreeMap<FieldId, Option<Value>>,
+        digest: Digest,
+    ) -> Result<DataFile> {
         let adopted = Adopted {
-            url: url.to_owned(),
+            url: shape.url().to_owned(),
             columns,
             values,
         };
-        let digest = self.store.digest_of_found(url, shape.bytes()).await?;
-        let digest = digest.ok_or_else(|| changed(url))?;
-        let mut file = DataFile {
+        Ok(DataFile {
             id: self.env.file_id(),
             object: ObjectRef {
                 digest,
@@ -206,15 +265,7 @@ impl Adoption<'_> {
             deletes: None,
             carries_identity: false,
             adopted: Some(Arc::new(adopted)),
-        };
-        self.measure(&mut file).await.map_err(|e| match e.kind() {
-            ErrorKind::Corrupt => Error::unsupported("the file cannot be read in place")
-                .with("file", url)
-                .with_source(e)
-                .with_hint("IMPORT PARQUET … COPY writes its rows anew"),
-            _ => e.with("file", url),
-        })?;
-        Ok(Some(file))
+        })
     }
 
     /// Finds statistics out, by reading all rows.

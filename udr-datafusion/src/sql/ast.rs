@@ -94,7 +94,7 @@ pub(crate) enum Command {
         table: TableReference,
         limit: Option<usize>,
     },
-    /// `IMPORT PARQUET 'path' INTO table`
+    /// `IMPORT PARQUET 'path' INTO table [COPY]`
     Import(Import),
     /// `SET udr.as_of = '…'`, `RESET udr.as_of`
     SetAsOf(Option<String>),
@@ -110,6 +110,8 @@ pub(crate) struct Import {
     /// Paths, URLs, or patterns of them.
     pub(crate) patterns: Vec<String>,
     pub(crate) table: TableReference,
+    /// Whether rows are written anew instead.
+    pub(crate) copy: bool,
 }
 
 /// What a transaction may do.

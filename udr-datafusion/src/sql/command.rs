@@ -45,7 +45,7 @@ pub(super) fn command(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
     Ok(Some(command))
 }
 
-/// `'path' INTO table`, `('path', …) INTO table`
+/// `'path' INTO table [COPY]`, `('path', …) INTO table [COPY]`
 fn import(cursor: &mut Cursor<'_>) -> Result<Command> {
     let path = "a path in single quotes";
     let mut patterns = Vec::new();
@@ -67,7 +67,12 @@ fn import(cursor: &mut Cursor<'_>) -> Result<Command> {
     }
     cursor.take(&["TABLE"]);
     let table = cursor.table()?;
-    Ok(Command::Import(Import { patterns, table }))
+    let copy = cursor.take(&["COPY"]);
+    Ok(Command::Import(Import {
+        patterns,
+        table,
+        copy,
+    }))
 }
 
 /// `[ISOLATION LEVEL …] [READ WRITE | READ ONLY [AS OF revision]]`

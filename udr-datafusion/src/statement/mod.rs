@@ -335,11 +335,20 @@ pub(crate) async fn run_parsed(
 ) -> udr_core::Result<RecordBatch> {
     // A context of its own starts the statement's clock.
     let state = SessionContext::new_with_state(session.context_state()?).state();
+    run_in(&state, session, statement).await
+}
+
+/// Runs a statement to its end, with the names that `state` has.
+async fn run_in(
+    state: &SessionState,
+    session: &Arc<UdrSession>,
+    statement: Statement,
+) -> udr_core::Result<RecordBatch> {
     let run = async {
-        match Box::pin(prepare(&state, session, statement)).await? {
-            Prepared::Own(own) => Box::pin(own.run(&state, session)).await,
+        match Box::pin(prepare(state, session, statement)).await? {
+            Prepared::Own(own) => Box::pin(own.run(state, session)).await,
             Prepared::Rows(rows) => {
-                let plan = Box::pin(rows.plan(&state, session)).await?;
+                let plan = Box::pin(rows.plan(state, session)).await?;
                 let batches = DataFrame::new(state.clone(), plan).collect().await?;
                 Ok(concat_batches(&result::count_schema(), &batches)?)
             }

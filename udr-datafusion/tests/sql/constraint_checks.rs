@@ -111,7 +111,6 @@ async fn files_that_were_not_written_here_are_checked_when_they_are_staged() {
 }
 
 /// Appends one row to `t` without the engine.
-#[expect(clippy::large_futures, reason = "a test awaits it once")]
 async fn foreign_append(f: &Fixture, row: [i32; 3]) -> udr_core::Result<()> {
     let session = &f.session;
     session

@@ -117,11 +117,11 @@ impl RowStatement {
             _ => None,
         };
         match evolution {
-            None => self.planned(state, session, &Source::Tip, source).await,
+            None => Box::pin(self.planned(state, session, &Source::Tip, source)).await,
             Some(evolution) => {
                 let seen = Source::Evolving(Arc::new(evolution));
                 let state = evolve::seeing(state, session, &seen);
-                self.planned(&state, session, &seen, source).await
+                Box::pin(self.planned(&state, session, &seen, source)).await
             }
         }
     }

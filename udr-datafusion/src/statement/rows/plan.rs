@@ -41,8 +41,8 @@ impl<'a> Planner<'a> {
     /// The plan of `statement` with what stood around the original one.
     pub(super) async fn framed(&self, statement: AstStatement) -> Result<LogicalPlan> {
         let statement = self.frame.around(statement);
-        see_namespaces(self.state, self.session, &statement).await?;
-        self.state.statement_to_plan(statement).await
+        Box::pin(see_namespaces(self.state, self.session, &statement)).await?;
+        Box::pin(self.state.statement_to_plan(statement)).await
     }
 
     /// The plan of a query that rows come from.

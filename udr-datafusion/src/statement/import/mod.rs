@@ -1,11 +1,13 @@
 //! `IMPORT PARQUET`: files that are there already become rows of a table.
 
+mod copy;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray, UInt64Array};
+use arrow::array::{ArrayRef, AsArray as _, StringArray, UInt64Array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema};
+use arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::FormatOptions;
 use chrono::NaiveDate;
@@ -31,6 +33,8 @@ use crate::sql::ast::Import;
 const FOOTERS: usize = 16;
 /// How many files are looked through at once.
 const FILES: usize = 4;
+/// Why nothing can be imported.
+const NO_ROWS: &str = "the files have no columns";
 /// What a folder is called whose rows have no value.
 const NO_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
 /// A value that does not fit is an error, not NULL.
@@ -39,31 +43,45 @@ const EXACT: CastOptions<'static> = CastOptions {
     format_options: FormatOptions::new(),
 };
 
-/// Adopts the files; they stay where they are.
+/// Adopts the files, which stay where they are; or copies their rows.
 pub(super) async fn run(
     state: &SessionState,
-    session: &UdrSession,
+    session: &Arc<UdrSession>,
     import: &Import,
 ) -> Result<RecordBatch> {
     let path = target::reference_path(state, session, &import.table).map_err(to_datafusion)?;
     let store = session.repository().store();
     let found = find(store, &import.patterns).await;
     let found = found.map_err(to_datafusion)?;
-    let message = format!("IMPORT PARQUET INTO {path}");
-    let files = change(session, message, async |transaction| {
-        adopt(session, transaction, &path, &found).await
-    });
-    let files = files.await?;
-    let sum = |of: fn(&DataFile) -> u64| -> ArrayRef {
-        let sum = files.iter().map(of).sum::<u64>();
-        Arc::new(UInt64Array::from(vec![sum]))
+    let counts = if import.copy {
+        let bytes = found.iter().map(|found| found.shape.bytes()).sum();
+        let files = found.len() as u64;
+        let rows = copy::copy(state, session, &path, found).await;
+        [files, rows.map_err(to_datafusion)?, bytes]
+    } else {
+        let message = format!("IMPORT PARQUET INTO {path}");
+        let files = change(session, message, async |transaction| {
+            adopt(session, transaction, &path, &found).await
+        });
+        let files = files.await?;
+        let sum = |of: fn(&DataFile) -> u64| files.iter().map(of).sum();
+        [
+            sum(|_| 1),
+            sum(|file| file.rows),
+            sum(|file| file.object.bytes),
+        ]
     };
-    let columns = vec![
-        sum(|_| 1),
-        sum(|file| file.rows),
-        sum(|file| file.object.bytes),
-    ];
-    result::batch(result::import_schema(), columns).map_err(to_datafusion)
+    let columns = counts.map(|count| Arc::new(UInt64Array::from(vec![count])) as ArrayRef);
+    result::batch(result::import_schema(), columns.into()).map_err(to_datafusion)
+}
+
+/// How many rows a statement says it wrote.
+fn count(written: &RecordBatch) -> CoreResult<u64> {
+    let counts = written.columns().first();
+    let counts = counts.and_then(|column| column.as_primitive_opt::<UInt64Type>());
+    counts
+        .and_then(|counts| counts.iter().next().flatten())
+        .ok_or_else(|| Error::internal("a statement does not say what it wrote"))
 }
 
 /// A file, and the values that the folders it is in stand for.
@@ -82,7 +100,7 @@ async fn find(store: &Store, patterns: &[String]) -> CoreResult<Vec<Found>> {
         let read = async move {
             Ok(Found {
                 folders: folders(&file.url),
-                shape: FileShape::read(store, &file).await?,
+                shape: FileShape::of(store, &file).await?,
             })
         };
         read.boxed()
@@ -180,19 +198,17 @@ fn values(table: &TableSnapshot, found: &Found) -> CoreResult<BTreeMap<FieldId, 
             continue;
         };
         let data_type = field.ty.to_arrow();
-        let unfit = || {
-            Error::invalid("a value in the path of the file is none of the column's type")
-                .with("column", name)
-                .with("type", &field.ty)
-        };
         let value = match value {
             None => None,
             Some(text) => {
-                let cast =
-                    cast_with_options(&StringArray::from(vec![text.as_str()]), &data_type, &EXACT);
-                let cast = cast.map_err(|e| unfit().with("value", text).with_source(e))?;
+                let text = Arc::new(StringArray::from(vec![text.as_str()])) as ArrayRef;
+                let cast = cast_value(&text, &data_type, name)?;
                 let value = Value::from_array(cast.as_ref(), 0);
-                Some(value.ok_or_else(|| unfit().with("value", text))?)
+                Some(value.ok_or_else(|| {
+                    Error::unsupported("a column of this type cannot be in the path of a file")
+                        .with("column", name)
+                        .with("type", &field.ty)
+                })?)
             }
         };
         if value.is_none() && !field.nullable {
@@ -212,20 +228,33 @@ fn columns(found: &[Found]) -> CoreResult<Schema> {
     let own = first.shape.columns();
     let folders = first.folders.iter().rev();
     let folders = folders.filter(|(name, _)| own.field_with_name(name).is_err());
-    let folders = folders.map(|(name, _)| {
-        let values = found.iter().flat_map(|found| &found.folders);
-        let values = values.filter(|(other, _)| other == name);
-        let values = values.filter_map(|(_, value)| value.as_deref());
-        Arc::new(Field::new(name, type_of(values), true))
-    });
+    let folders =
+        folders.map(|(name, _)| Arc::new(Field::new(name, folder_type(found, name), true)));
     let fields = own.fields().iter().cloned().chain(folders);
     // What is in one file need not be in the next.
     let fields = fields.map(|field| field.as_ref().clone().with_nullable(true));
     Schema::from_arrow(&ArrowSchema::new(fields.collect::<Fields>()))
 }
 
+/// The values as those of a column.
+fn cast_value(values: &ArrayRef, data_type: &DataType, column: &str) -> CoreResult<ArrayRef> {
+    cast_with_options(values, data_type, &EXACT).map_err(|e| {
+        Error::invalid("a value in the path of the file is none of the column's type")
+            .with("column", column)
+            .with("type", data_type)
+            .with_source(e)
+    })
+}
+
+/// The type of what folders say of a column.
+fn folder_type(found: &[Found], name: &str) -> DataType {
+    let values = found.iter().flat_map(|found| &found.folders);
+    let values = values.filter(|(other, _)| other == name);
+    type_of(values.filter_map(|(_, value)| value.as_deref()))
+}
+
 /// The type of values in paths.
-fn type_of<'a>(values: impl Iterator<Item = &'a str> + Clone) -> DataType {
+fn type_of<'a>(mut values: impl Iterator<Item = &'a str> + Clone) -> DataType {
     if values.clone().next().is_none() {
         return DataType::Utf8;
     }
@@ -238,7 +267,7 @@ fn type_of<'a>(values: impl Iterator<Item = &'a str> + Clone) -> DataType {
         return DataType::Int64;
     }
     let date = |text: &str| text.len() == 10 && NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok();
-    match values.clone().all(date) {
+    match values.all(date) {
         true => DataType::Date32,
         false => DataType::Utf8,
     }
