@@ -2,6 +2,8 @@
 
 use arrow::datatypes::{DataType, Field, Schema};
 
+use udr_core::ErrorKind;
+
 use crate::fixture::Fixture;
 
 async fn numbers() -> Fixture {
@@ -146,4 +148,55 @@ async fn an_empty_table_has_no_minimum() {
     assert_eq!(f.value("SELECT min(i) FROM n").await, "");
     f.run("INSERT INTO n VALUES (NULL, NULL, NULL)").await;
     assert_eq!(f.value("SELECT max(s) FROM n").await, "");
+}
+
+#[tokio::test]
+async fn values_are_counted_on_request() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (id BIGINT, kind VARCHAR, price DECIMAL(9, 2), x DOUBLE, l BIGINT[])")
+        .await;
+    f.udr("INSERT INTO t SELECT v, 'k' || v % 7, v % 11, v, [v] FROM generate_series(1, 1000) AS g(v)")
+        .await;
+    let counted = f.udr("ANALYZE TABLE t").await;
+    assert_eq!(counted.len(), 3, "{counted:?}");
+    let about = |line: &str, name: &str, exact: f64| {
+        let (column, count) = line.split_once('|').unwrap();
+        let count = count.parse::<f64>().unwrap();
+        assert_eq!(column, name);
+        assert!((count / exact - 1.0).abs() < 0.05, "{line}");
+    };
+    about(&counted[0], "id", 1000.0);
+    about(&counted[1], "kind", 7.0);
+    about(&counted[2], "price", 11.0);
+    let version = f.version().await;
+    // What was counted is no fact.
+    f.udr("INSERT INTO t (id, kind) VALUES (5000, 'new')").await;
+    f.udr("ALTER TABLE t RENAME COLUMN kind TO sort").await;
+    assert_eq!(
+        f.udr("SELECT count(DISTINCT id), count(DISTINCT sort) FROM t")
+            .await,
+        ["1001|8"]
+    );
+    f.udr("SET datafusion.explain.show_statistics = true").await;
+    let plan = f.udr("EXPLAIN SELECT sort FROM t").await.join("\n");
+    assert!(plan.contains("Distinct=Inexact(7)"), "{plan}");
+    let before = format!("EXPLAIN SELECT kind FROM t VERSION AS OF {}", version - 1);
+    let plan = f.udr(&before).await.join("\n");
+    assert!(!plan.contains("Distinct="), "{plan}");
+    f.udr("ANALYZE TABLE public.t COMPUTE STATISTICS FOR COLUMNS sort")
+        .await;
+    assert_eq!(
+        f.udr("SELECT distinct_values FROM t$columns WHERE column_name = 'sort'")
+            .await,
+        ["8"]
+    );
+    for (sql, kind) in [
+        ("ANALYZE TABLE nowhere", ErrorKind::NotFound),
+        ("ANALYZE TABLE t (nothing)", ErrorKind::NotFound),
+        ("ANALYZE TABLE t (x)", ErrorKind::Unsupported),
+        ("ANALYZE TABLE \"t@1\"", ErrorKind::Invalid),
+    ] {
+        assert_eq!(f.udr_refused(sql).await.0, kind, "{sql}");
+    }
+    f.check().await;
 }

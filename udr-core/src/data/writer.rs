@@ -347,7 +347,7 @@ impl Layout {
             .set_column_index_truncate_length(Some(STATISTICS_BYTES_MAX))
             .set_bloom_filter_enabled(false)
             .build();
-        Ok(Self {
+        let mut layout = Self {
             schema: schema.clone(),
             identity: options.identity,
             arrow,
@@ -356,7 +356,9 @@ impl Layout {
             target_bytes: options.target_bytes,
             slice_rows: SLICE_ROWS.min(options.row_group_rows.saturating_mul(1_024)),
             partitioner: Partitioner::new(schema)?,
-        })
+        };
+        layout.bloom_filters(&schema.bloom_filters().iter().copied().collect());
+        Ok(layout)
     }
 }
 

@@ -65,6 +65,7 @@ impl Schema {
             last_field_id: last,
             partitioned_by: Vec::new(),
             sorted_by: Vec::new(),
+            bloom_filters: Vec::new(),
         })
     }
 
@@ -144,6 +145,7 @@ impl Schema {
                 .with("column", &siblings[at].name));
         }
         siblings.remove(at);
+        self.bloom_filters.retain(|column| *column != id);
         Ok(())
     }
 
@@ -213,6 +215,16 @@ impl Schema {
     /// `NotFound`.
     pub(crate) fn comment_on(&mut self, id: FieldId, comment: Option<&str>) -> Result<()> {
         self.find_mut(id)?.comment = comment.map(str::to_owned);
+        Ok(())
+    }
+
+    /// Says about how many values a column has.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    pub(crate) fn count_distinct(&mut self, id: FieldId, count: u64) -> Result<()> {
+        self.find_mut(id)?.distinct = Some(count);
         Ok(())
     }
 

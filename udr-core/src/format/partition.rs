@@ -149,6 +149,22 @@ impl Schema {
         self.sorted_by = fields;
     }
 
+    /// The columns that data files have bloom filters for, beside those of keys.
+    pub fn bloom_filters(&self) -> &[FieldId] {
+        &self.bloom_filters
+    }
+
+    /// Gives data files bloom filters for `columns`, and for no others; the caller checks the schema.
+    pub(crate) fn filter_by(&mut self, columns: Vec<FieldId>) {
+        self.bloom_filters = columns;
+    }
+
+    /// Whether the values of a column can be looked for in a bloom filter.
+    fn has_filter(ty: &Type) -> bool {
+        let float = matches!(ty, Type::Float16 | Type::Float32 | Type::Float64);
+        ty.children().is_empty() && !float && *ty != Type::Boolean
+    }
+
     /// Refuses to drop a column that rows are put apart or sorted by, and forgets what was made of
     /// it once.
     pub(super) fn forget_partitions(&mut self, column: FieldId) -> Result<()> {
@@ -210,6 +226,16 @@ impl Schema {
                 return Err(
                     error("a table cannot be sorted by this".to_owned()).with("id", field.source)
                 );
+            }
+        }
+        let mut filtered = BTreeSet::new();
+        for id in &self.bloom_filters {
+            let column = self.field_by_id(*id);
+            let column = column.filter(|column| Self::has_filter(&column.ty));
+            if column.is_none() || !filtered.insert(*id) {
+                return Err(error("a column has no bloom filter, or two".to_owned())
+                    .with("id", id)
+                    .with_hint("columns that are not nested, float or boolean can have one"));
             }
         }
         Ok(())

@@ -40,6 +40,9 @@ pub struct Schema {
     /// What rows are sorted by before they are written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) sorted_by: Vec<SortField>,
+    /// The columns that data files have bloom filters for, beside those of keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) bloom_filters: Vec<FieldId>,
 }
 
 /// One column, or one part of a nested column.
@@ -67,6 +70,9 @@ pub struct Field {
     /// What it means, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// About how many values it has, as of when they were counted; nothing is promised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distinct: Option<u64>,
 }
 
 impl Field {
@@ -80,6 +86,7 @@ impl Field {
             initial: None,
             generated: None,
             comment: None,
+            distinct: None,
         }
     }
 
@@ -130,6 +137,7 @@ impl Schema {
             last_field_id: last,
             partitioned_by: Vec::new(),
             sorted_by: Vec::new(),
+            bloom_filters: Vec::new(),
         };
         schema.check(&Error::invalid)?;
         schema.to_parquet()?;
@@ -232,6 +240,7 @@ impl Schema {
             last_field_id: FieldId(RESERVED_IDS + 2),
             partitioned_by: Vec::new(),
             sorted_by: Vec::new(),
+            bloom_filters: Vec::new(),
         }
     }
 

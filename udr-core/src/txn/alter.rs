@@ -40,6 +40,8 @@ pub enum Alteration {
     WidenColumn(FieldId, Type),
     /// Says what a column means, or no more.
     SetComment(FieldId, Option<String>),
+    /// Says about how many values a column has.
+    SetDistinct(FieldId, u64),
     /// Puts rows that are written from now on apart by what a transform makes of a column; without
     /// a name it gets the column's and the transform's.
     AddPartitionField {
@@ -54,6 +56,9 @@ pub enum Alteration {
     DropPartitionField(FieldId),
     /// Sorts rows by these columns before they are written.
     SortBy(Vec<SortField>),
+    /// Gives data files that are written from now on bloom filters for these columns, beside those
+    /// of keys, and for no others.
+    BloomFilters(Vec<FieldId>),
 }
 
 impl Alteration {
@@ -71,9 +76,11 @@ impl Alteration {
             | Self::RenameColumn(..)
             | Self::MoveColumn(..)
             | Self::SetComment(..)
+            | Self::SetDistinct(..)
             | Self::AddPartitionField { .. }
             | Self::DropPartitionField(_)
-            | Self::SortBy(_) => TableOperation::Alter,
+            | Self::SortBy(_)
+            | Self::BloomFilters(_) => TableOperation::Alter,
         }
     }
 }
@@ -196,6 +203,7 @@ impl Definition<'_> {
             Alteration::SetComment(column, comment) => {
                 self.schema.comment_on(*column, comment.as_deref())
             }
+            Alteration::SetDistinct(column, count) => self.schema.count_distinct(*column, *count),
             Alteration::AddPartitionField {
                 source,
                 transform,
@@ -207,6 +215,10 @@ impl Definition<'_> {
             Alteration::DropPartitionField(field) => self.schema.drop_partition_field(*field),
             Alteration::SortBy(fields) => {
                 self.schema.sort_by(fields.clone());
+                Ok(())
+            }
+            Alteration::BloomFilters(columns) => {
+                self.schema.filter_by(columns.clone());
                 Ok(())
             }
         }

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::clause::is_word;
 use super::dialect::UdrDialect;
-use super::layout::{PartitionTerm, SortTerm, partition_term, sort_terms};
+use super::layout::{PartitionTerm, SortTerm, filter_columns, partition_term, sort_terms};
 use super::parser::ParseOptions;
 
 type Parsed<T> = Result<T, ParserError>;
@@ -43,6 +43,8 @@ pub(crate) enum Operation {
     DropPartition(PartitionTerm),
     /// `WRITE ORDERED BY column, …`, `WRITE UNORDERED`
     SortBy(Vec<SortTerm>),
+    /// `WRITE BLOOM FILTERS ON (column, …)`, `WRITE NO BLOOM FILTERS`
+    Filters(Vec<Ident>),
     /// What is not about a column.
     Other(AlterTableOperation),
 }
@@ -230,6 +232,12 @@ fn column_operations(parser: &mut Parser<'_>) -> Parsed<Option<Vec<Operation>>> 
 fn layout_operations(parser: &mut Parser<'_>) -> Parsed<Option<Vec<Operation>>> {
     if take_words(parser, &["WRITE", "UNORDERED"]) {
         return Ok(Some(vec![Operation::SortBy(Vec::new())]));
+    }
+    if take_words(parser, &["WRITE", "NO", "BLOOM", "FILTERS"]) {
+        return Ok(Some(vec![Operation::Filters(Vec::new())]));
+    }
+    if take_words(parser, &["WRITE", "BLOOM", "FILTERS", "ON"]) {
+        return Ok(Some(vec![Operation::Filters(filter_columns(parser)?)]));
     }
     if take_words(parser, &["WRITE", "ORDERED", "BY"]) {
         return Ok(Some(vec![Operation::SortBy(sort_terms(parser)?)]));

@@ -94,6 +94,8 @@ pub(crate) enum Command {
         table: TableReference,
         limit: Option<usize>,
     },
+    /// `ANALYZE TABLE table`
+    Analyze(Analyze),
     /// `IMPORT PARQUET 'path' INTO table [COPY]`
     Import(Import),
     /// `SET udr.as_of = '…'`, `RESET udr.as_of`
@@ -102,6 +104,14 @@ pub(crate) enum Command {
     SetAuthor(Option<String>),
     /// `SET udr.verify = full|metadata`, `RESET udr.verify`
     SetVerify(Option<String>),
+}
+
+/// A table whose values are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Analyze {
+    pub(crate) table: TableReference,
+    /// The columns; all without them.
+    pub(crate) columns: Option<Vec<String>>,
 }
 
 /// Files that become rows of a table, where they are.

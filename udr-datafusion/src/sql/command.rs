@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use udr_core::Error;
 use udr_core::txn::Isolation;
 
-use super::ast::{Access, Command, Effect, Existing, Import, Missing, RefKind, StateName};
+use super::ast::{Access, Analyze, Command, Effect, Existing, Import, Missing, RefKind, StateName};
 use super::cursor::Cursor;
 use super::{external, instant};
 
@@ -33,6 +33,8 @@ pub(super) fn command(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
         use_branch(cursor)?
     } else if cursor.starts_with(&["MERGE", "BRANCH"]) {
         return merge(cursor);
+    } else if cursor.take(&["ANALYZE", "TABLE"]) {
+        analyze(cursor)?
     } else if cursor.take(&["IMPORT", "PARQUET"]) {
         import(cursor)?
     } else if cursor.starts_with(&["SHOW"]) {
@@ -43,6 +45,27 @@ pub(super) fn command(cursor: &mut Cursor<'_>) -> Result<Option<Command>> {
         return set(cursor);
     };
     Ok(Some(command))
+}
+
+/// `table [COMPUTE STATISTICS] [(columns)|FOR COLUMNS columns|FOR ALL COLUMNS]`
+fn analyze(cursor: &mut Cursor<'_>) -> Result<Command> {
+    let table = cursor.table()?;
+    cursor.take(&["COMPUTE", "STATISTICS"]);
+    let parentheses = cursor.take_token(&Token::LParen);
+    let mut columns = None;
+    if parentheses || cursor.take(&["FOR", "COLUMNS"]) {
+        let mut named = vec![cursor.identifier("a column's name")?];
+        while cursor.take_token(&Token::Comma) {
+            named.push(cursor.identifier("a column's name")?);
+        }
+        columns = Some(named);
+    } else {
+        cursor.take(&["FOR", "ALL", "COLUMNS"]);
+    }
+    if parentheses && !cursor.take_token(&Token::RParen) {
+        return cursor.unexpected("a comma or )");
+    }
+    Ok(Command::Analyze(Analyze { table, columns }))
 }
 
 /// `'path' INTO table [COPY]`, `('path', …) INTO table [COPY]`

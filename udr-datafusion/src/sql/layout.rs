@@ -1,4 +1,5 @@
-//! What a statement says of how rows are laid out: `PARTITIONED BY (…)`, `WRITE ORDERED BY …`.
+//! What a statement says of how rows are laid out: `PARTITIONED BY (…)`, `WRITE ORDERED BY …`,
+//! `WRITE BLOOM FILTERS ON (…)`.
 
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, OrderByExpr, Value,
@@ -19,6 +20,8 @@ type Parsed<T> = Result<T, ParserError>;
 pub(crate) struct Layout {
     pub(crate) partition: Vec<PartitionTerm>,
     pub(crate) sort: Vec<SortTerm>,
+    /// The columns that files have bloom filters for.
+    pub(crate) filters: Vec<Ident>,
 }
 
 /// `transform(column) [AS name]`
@@ -74,14 +77,17 @@ pub(super) fn take(
         }
         let by = usize::from(is(at, "WRITE"));
         let ordered = ["ORDERED", "SORTED"].iter().any(|word| is(at + by, word));
+        let filters = ["WRITE", "BLOOM", "FILTERS", "ON"];
         let begins = if is_any(found, &["PARTITIONED", "PARTITION"]) && is(at + 1, "BY") {
-            Some((at + 2, true))
+            Some((at + 2, Clause::Partition))
         } else if ordered && is(at + by + 1, "BY") {
-            Some((at + by + 2, false))
+            Some((at + by + 2, Clause::Order))
+        } else if filters.iter().zip(at..).all(|(word, at)| is(at, word)) {
+            Some((at + filters.len(), Clause::Filters))
         } else {
             None
         };
-        let Some((start, partition)) = begins else {
+        let Some((start, clause)) = begins else {
             at += 1;
             continue;
         };
@@ -92,9 +98,10 @@ pub(super) fn take(
             .with_recursion_limit(options.recursion_limit)
             .with_tokens_with_locations(tokens[*from..].to_vec());
         let said = layout.get_or_insert_with(Layout::default);
-        match partition {
-            true => said.partition.extend(partition_terms(&mut parser)?),
-            false => said.sort.extend(sort_terms(&mut parser)?),
+        match clause {
+            Clause::Partition => said.partition.extend(partition_terms(&mut parser)?),
+            Clause::Order => said.sort.extend(sort_terms(&mut parser)?),
+            Clause::Filters => said.filters.extend(filter_columns(&mut parser)?),
         }
         let end = from + parser.index();
         removed.push(places[at]..end);
@@ -106,6 +113,22 @@ pub(super) fn take(
     let kept = tokens.into_iter().enumerate();
     let kept = kept.filter(|(place, _)| !removed.iter().any(|range| range.contains(place)));
     Ok((kept.map(|(_, token)| token).collect(), layout))
+}
+
+/// What a clause is about.
+#[derive(Clone, Copy)]
+enum Clause {
+    Partition,
+    Order,
+    Filters,
+}
+
+/// `(column, …)`
+pub(super) fn filter_columns(parser: &mut Parser<'_>) -> Parsed<Vec<Ident>> {
+    parser.expect_token(&Token::LParen)?;
+    let columns = parser.parse_comma_separated(Parser::parse_identifier)?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(columns)
 }
 
 /// `(term, …)`

@@ -190,6 +190,9 @@ pub(super) async fn layout(
     if !layout.sort.is_empty() {
         alterations.push(columns.sort_by(&layout.sort)?);
     }
+    if !layout.filters.is_empty() {
+        alterations.push(columns.filters(&layout.filters)?);
+    }
     transaction.alter_table(path, alterations).await
 }
 
@@ -222,6 +225,7 @@ impl Columns<'_> {
             Operation::AddPartition(term) => vec![self.add_partition(&term)?],
             Operation::DropPartition(term) => vec![self.drop_partition(&term)?],
             Operation::SortBy(terms) => vec![self.sort_by(&terms)?],
+            Operation::Filters(columns) => vec![self.filters(&columns)?],
             Operation::Other(_) => {
                 return Err(Error::internal("an operation is not about a column"));
             }
@@ -270,6 +274,12 @@ impl Columns<'_> {
             })
         });
         Ok(Alteration::SortBy(fields.collect::<CoreResult<_>>()?))
+    }
+
+    fn filters(&self, columns: &[Ident]) -> CoreResult<Alteration> {
+        let ids = columns.iter();
+        let ids = ids.map(|column| Ok(self.find(std::slice::from_ref(column))?.id));
+        Ok(Alteration::BloomFilters(ids.collect::<CoreResult<_>>()?))
     }
 
     fn change(&self, path: &[Ident], change: Change) -> CoreResult<Alteration> {

@@ -6,6 +6,7 @@
 //! users, and by `functions` for those who have only plain SQL.
 
 mod alter_table;
+mod analyze;
 mod columns;
 mod create_table;
 mod ddl;
@@ -296,6 +297,9 @@ async fn run_command(
         | Command::DropRef { .. }
         | Command::UseBranch(_)
         | Command::MergeBranch { .. } => Box::pin(refs::run(session, command)).await,
+        Command::Analyze(analyze) => Box::pin(analyze::run(state, session, analyze))
+            .await
+            .map_err(into_udr),
         Command::Import(import) => Box::pin(import::run(state, session, import))
             .await
             .map_err(into_udr),

@@ -70,6 +70,9 @@ schema! {
         truth("changed"), truth("read_only")
 }
 schema! {
+    analyze_schema: text("column_name", false), count("distinct_values", false)
+}
+schema! {
     import_schema: count("files", false), count("rows", false), count("bytes", false)
 }
 schema! {
@@ -87,6 +90,7 @@ pub(crate) fn command_schema(command: &Command) -> SchemaRef {
         Command::ShowReflog { .. } => reflog_schema(),
         Command::ShowStatus => status_schema(),
         Command::ShowTables { .. } => tables_schema(),
+        Command::Analyze(_) => analyze_schema(),
         Command::Import(_) => import_schema(),
         Command::DescribeHistory { .. } => history_schema(),
         Command::Begin { .. }

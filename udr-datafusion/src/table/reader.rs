@@ -94,6 +94,7 @@ impl ParquetFileReaderFactory for DataFileReaderFactory {
             inner,
             metrics,
             doubtful: self.doubtful(entry),
+            verify: self.verify,
         }))
     }
 }
@@ -104,6 +105,7 @@ struct EngineReader {
     metrics: ParquetFileMetrics,
     /// Columns whose statistics are left out.
     doubtful: Vec<FieldId>,
+    verify: Verify,
 }
 
 impl EngineReader {
@@ -137,13 +139,33 @@ impl AsyncFileReader for EngineReader {
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
         Box::pin(async move {
-            let metadata = self.inner.get_metadata(options).await?;
+            let mut metadata = self.inner.get_metadata(options).await?;
+            if self.verify == Verify::Full {
+                metadata = Arc::new(without_bloom_filters(&metadata)?);
+            }
             if self.doubtful.is_empty() {
                 return Ok(metadata);
             }
             without_statistics(&metadata, &self.doubtful).map(Arc::new)
         })
     }
+}
+
+/// The same metadata without bloom filters: they have no digests that they could be verified by.
+fn without_bloom_filters(metadata: &ParquetMetaData) -> ParquetResult<ParquetMetaData> {
+    let groups = metadata.row_groups().iter().map(|group| {
+        let chunks = group.columns().iter().map(|chunk| {
+            let chunk = chunk.clone().into_builder();
+            let chunk = chunk.set_bloom_filter_offset(None);
+            chunk.set_bloom_filter_length(None).build()
+        });
+        let chunks = chunks.collect::<ParquetResult<Vec<_>>>()?;
+        let group = group.clone().into_builder();
+        group.set_column_metadata(chunks).build()
+    });
+    let groups = groups.collect::<ParquetResult<Vec<_>>>()?;
+    let builder = metadata.clone().into_builder().set_row_groups(groups);
+    Ok(builder.build())
 }
 
 /// The same metadata, knowing nothing of the values of these columns.

@@ -19,6 +19,7 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder}
 use futures::{StreamExt as _, TryStreamExt as _};
 use udr_core::Result;
 use udr_core::data::DeletionVector;
+use udr_core::format::Schema;
 use udr_core::snapshot::{FileTask, Prune, TableSnapshot};
 
 use super::evolution::ByFieldId;
@@ -125,6 +126,7 @@ impl Scan<'_> {
         } else {
             of_files(table.schema(), &columns, tasks)?
         };
+        estimate_distinct(&mut found, table.schema());
         if self.limit.is_some() {
             // The rows that will be read are some of these.
             found = found.to_inexact();
@@ -204,6 +206,21 @@ impl Scan<'_> {
             partitioned.statistics = Some(Arc::new(padded(found, schema)));
         }
         Ok(partitioned.with_extension(Arc::clone(file)))
+    }
+}
+
+/// Adds how many values columns had when they were counted, which is no fact by now.
+fn estimate_distinct(statistics: &mut Statistics, schema: &Schema) {
+    let rows = statistics.num_rows.get_value().copied();
+    let columns = statistics.column_statistics.iter_mut();
+    for (column, field) in columns.zip(schema.fields()) {
+        let known = field
+            .distinct
+            .map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        if let Some(count) = known {
+            let count = rows.map_or(count, |rows| count.min(rows));
+            column.distinct_count = Precision::Inexact(count);
+        }
     }
 }
 

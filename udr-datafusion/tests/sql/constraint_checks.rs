@@ -162,6 +162,54 @@ async fn keys_are_compared_within_the_memory_limit() {
 }
 
 #[tokio::test]
+async fn other_columns_have_bloom_filters_on_request() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (id BIGINT, s VARCHAR, x DOUBLE) WRITE BLOOM FILTERS ON (s)")
+        .await;
+    let insert =
+        "INSERT INTO t SELECT v * 2, 's' || v * 2, v FROM generate_series(1, 5000) AS g(v)";
+    f.udr(insert).await;
+    let pruned = async |sql: &str| {
+        let plan = f.udr(&format!("EXPLAIN ANALYZE {sql}")).await.join("\n");
+        let (_, rest) = plan.split_once("row_groups_pruned_bloom_filter=").unwrap();
+        rest.split(',').next().unwrap().to_owned()
+    };
+    let absent = pruned("SELECT * FROM t WHERE s = 's501'").await;
+    assert!(absent.contains("0 matched"), "{absent}");
+    // Those of one column are given up for those of another, in files from then on.
+    f.udr("ALTER TABLE t WRITE BLOOM FILTERS ON (id)").await;
+    f.udr(insert).await;
+    let absent = pruned("SELECT * FROM t WHERE id = 501").await;
+    assert!(absent.contains("1 matched"), "{absent}");
+    // They have no digests, so they are not believed where everything is verified.
+    f.udr("SET udr.verify = 'full'").await;
+    for s in ["s500", "s501"] {
+        let sql = format!("SELECT count(*) FROM t WHERE s = '{s}'");
+        let found = if s == "s500" { "2" } else { "0" };
+        assert_eq!(f.udr(&sql).await, [found]);
+    }
+    f.udr("ALTER TABLE t DROP COLUMN id").await;
+    f.udr("ALTER TABLE t WRITE NO BLOOM FILTERS").await;
+    for (sql, kind) in [
+        (
+            "ALTER TABLE t WRITE BLOOM FILTERS ON (x)",
+            ErrorKind::Invalid,
+        ),
+        (
+            "ALTER TABLE t WRITE BLOOM FILTERS ON (s, s)",
+            ErrorKind::Invalid,
+        ),
+        (
+            "ALTER TABLE t WRITE BLOOM FILTERS ON (id)",
+            ErrorKind::NotFound,
+        ),
+    ] {
+        assert_eq!(f.udr_refused(sql).await.0, kind, "{sql}");
+    }
+    f.check().await;
+}
+
+#[tokio::test]
 async fn bloom_filters_leave_out_row_groups_without_a_key() {
     let f = Fixture::new().await;
     f.udr("CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT)")

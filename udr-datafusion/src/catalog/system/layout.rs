@@ -21,6 +21,7 @@ pub(super) fn columns_schema() -> SchemaRef {
             Field::new("default", DataType::Utf8, true),
             Field::new("generated", DataType::Utf8, true),
             Field::new("comment", DataType::Utf8, true),
+            Field::new("distinct_values", DataType::UInt64, true),
         ]))
     });
     Arc::clone(&SCHEMA)
@@ -52,6 +53,7 @@ pub(super) fn columns_batch(table: &TableSnapshot) -> Result<RecordBatch> {
     };
     let names = found.iter().map(|(name, _)| name.as_str());
     let ids = found.iter().map(|(_, column)| column.id.0);
+    let distinct = found.iter().map(|(_, column)| column.distinct);
     let nullable = found.iter().map(|(_, column)| Some(column.nullable));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(names)),
@@ -61,6 +63,7 @@ pub(super) fn columns_batch(table: &TableSnapshot) -> Result<RecordBatch> {
         text(&|column| column.default.clone()),
         text(&|column| column.generated.clone()),
         text(&|column| column.comment.clone()),
+        Arc::new(distinct.collect::<UInt64Array>()),
     ];
     RecordBatch::try_new(columns_schema(), columns)
         .map_err(|error| Error::internal("the columns do not fit their schema").with_source(error))
