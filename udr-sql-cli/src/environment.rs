@@ -17,6 +17,8 @@ pub(crate) struct Environment {
     pub(crate) pager: Option<String>,
     /// Where the history of the prompt is kept.
     pub(crate) history: Option<PathBuf>,
+    /// Where what is read of remote stores is kept.
+    pub(crate) cache: Option<PathBuf>,
     /// Who commits are by: `UDR_AUTHOR`, who is logged in, or the account of the process.
     pub(crate) author: Option<String>,
     /// Standard input is a terminal.
@@ -32,20 +34,12 @@ pub(crate) struct Environment {
 impl Environment {
     /// Reads everything.
     pub(crate) fn read() -> Self {
-        let state = variable("XDG_STATE_HOME")
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-            .or_else(|| {
-                Some(
-                    PathBuf::from(variable("HOME")?)
-                        .join(".local")
-                        .join("state"),
-                )
-            });
         Self {
             repo: variable("UDR_REPO"),
             pager: std::env::var_os("PAGER").map(|v| v.to_string_lossy().into_owned()),
-            history: state.map(|state| state.join("udr").join("history")),
+            cache: folder("XDG_CACHE_HOME", &[".cache"]).map(|cache| cache.join("udr")),
+            history: folder("XDG_STATE_HOME", &[".local", "state"])
+                .map(|state| state.join("udr").join("history")),
             author: ["UDR_AUTHOR", "USER", "LOGNAME"]
                 .into_iter()
                 .find_map(variable)
@@ -56,6 +50,16 @@ impl Environment {
             colors: variable("NO_COLOR").is_none() && variable("TERM").as_deref() != Some("dumb"),
         }
     }
+}
+
+/// The folder that a variable names, or one of the home folder.
+fn folder(name: &str, in_home: &[&str]) -> Option<PathBuf> {
+    let named = variable(name).map(PathBuf::from);
+    named.filter(|path| path.is_absolute()).or_else(|| {
+        let mut folder = PathBuf::from(variable("HOME")?);
+        folder.extend(in_home);
+        Some(folder)
+    })
 }
 
 /// The value of a variable that is set to something.

@@ -12,7 +12,7 @@ use udr_core::env::Env;
 use udr_core::name::{NamespaceName, RefName, RelationPath};
 use udr_core::refs::Revision;
 use udr_core::snapshot::{Relation, Snapshot};
-use udr_core::store::{Durability as StoreDurability, Store, StoreOptions};
+use udr_core::store::{DiskCacheOptions, Durability as StoreDurability, Store, StoreOptions};
 use udr_core::{Error, ErrorKind, Repository, Result};
 use udr_datafusion::session::SessionStatus;
 pub(crate) use udr_datafusion::sql::{is_complete, split_statements};
@@ -23,6 +23,8 @@ use crate::console::Console;
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
 
+/// How much of remote data files is kept on local disk.
+const DISK_CACHE_BYTES: u64 = 8 << 30;
 /// For how many tables completion knows the columns: each costs a read.
 const TABLES_DESCRIBED_MAX: usize = 200;
 
@@ -86,6 +88,10 @@ pub(crate) async fn open_repository(
                     Durability::None => StoreDurability::None,
                 },
                 options: connection.store_options.clone(),
+                disk_cache: environment.cache.clone().map(|folder| DiskCacheOptions {
+                    folder,
+                    bytes: DISK_CACHE_BYTES,
+                }),
                 ..StoreOptions::default()
             };
             Store::open(location, &options).map_err(|e| usage_if_invalid(&e))?

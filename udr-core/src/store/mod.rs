@@ -5,6 +5,7 @@
 //! the only place that names `object_store` or a path.
 
 mod cache;
+mod disk_cache;
 mod failure;
 mod found;
 mod layout;
@@ -31,6 +32,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 
 pub use cache::{CacheKind, CacheStats};
+pub use disk_cache::DiskCacheOptions;
 pub use found::FoundFile;
 pub use local::local_object_store;
 pub use objects::Place;
@@ -39,6 +41,7 @@ pub use retry::RetryPolicy;
 pub use staged::StagedFile;
 
 pub(crate) use cache::MemoryCache;
+use disk_cache::DiskCache;
 use found::FoundStores;
 use layout::Layout;
 use local::LocalStore;
@@ -105,6 +108,9 @@ pub struct StoreOptions {
     /// How many bytes of metadata and of footers, as they are read and decoded, are kept in memory;
     /// 0 for none.
     pub cache_bytes: u64,
+    /// Where parts of data files are kept on local disk, if the store is a remote one; none is
+    /// without.
+    pub disk_cache: Option<DiskCacheOptions>,
     /// How failed calls are repeated.
     pub retry: RetryPolicy,
     /// When conditional writes are tried.
@@ -123,6 +129,7 @@ impl Default for StoreOptions {
         Self {
             durability: Durability::default(),
             cache_bytes: CACHE_BYTES,
+            disk_cache: None,
             retry: RetryPolicy::default(),
             probe: Probe::default(),
             verify: Verify::default(),
@@ -139,6 +146,7 @@ impl fmt::Debug for StoreOptions {
         f.debug_struct("StoreOptions")
             .field("durability", &self.durability)
             .field("cache_bytes", &self.cache_bytes)
+            .field("disk_cache", &self.disk_cache)
             .field("retry", &self.retry)
             .field("probe", &self.probe)
             .field("verify", &self.verify)
@@ -161,6 +169,7 @@ struct Inner {
     location: String,
     cache: MemoryCache,
     cache_bytes: u64,
+    disk_cache: Option<DiskCache>,
     found: FoundStores,
     retry: RetryPolicy,
     probe: Probe,
@@ -233,6 +242,11 @@ impl Store {
             location: opened.location,
             cache: MemoryCache::new(options.cache_bytes),
             cache_bytes: options.cache_bytes,
+            disk_cache: options
+                .disk_cache
+                .as_ref()
+                .filter(|options| !known && options.bytes > 0)
+                .map(DiskCache::new),
             found: FoundStores::new(options),
             retry: options.retry,
             env: options.env.clone(),
@@ -266,6 +280,13 @@ impl Store {
     /// at everything in it.
     pub fn cache_stats(&self, kind: CacheKind) -> CacheStats {
         self.inner.cache.stats(kind)
+    }
+
+    /// How the cache on local disk fared with blocks of data files, and the most bytes it has; none
+    /// if there is none. Looks at all of its folder.
+    pub fn disk_cache_stats(&self) -> Option<(CacheStats, u64)> {
+        let cache = self.inner.disk_cache.as_ref()?;
+        Some((cache.stats(), cache.limit()))
     }
 
     /// What is directly below `folder`.

@@ -474,7 +474,8 @@ impl Store {
         file: &ObjectRef,
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>> {
-        let (backend, path) = self.place(place.into(), file)?;
+        let place = place.into();
+        let (backend, path) = self.place(place, file)?;
         if let Some(range) = ranges
             .iter()
             .find(|r| r.start > r.end || r.end > file.bytes)
@@ -487,15 +488,24 @@ impl Store {
             .filter(|r| !r.is_empty())
             .cloned()
             .collect::<Vec<_>>();
-        let read = || backend.get_ranges(&path, &wanted);
-        let read = if wanted.is_empty() {
-            Vec::new()
-        } else {
-            let read = self.inner.retry.run(&self.inner.env, read).await;
-            match read {
-                Ok(read) => read,
-                Err(error) => return Err(unread(backend.as_ref(), &error, &path, file).await),
+        let from_store = |wanted: Vec<Range<u64>>| {
+            let (backend, path) = (&backend, &path);
+            let read = async move {
+                let get = || backend.get_ranges(path, &wanted);
+                match self.inner.retry.run(&self.inner.env, get).await {
+                    Ok(read) => Ok(read),
+                    Err(error) => Err(unread(backend.as_ref(), &error, path, file).await),
+                }
+            };
+            read.boxed()
+        };
+        let read = match (&self.inner.disk_cache, place) {
+            _ if wanted.is_empty() => Vec::new(),
+            (Some(cache), Place::Own(_)) => {
+                let (digest, bytes) = (file.digest, file.bytes);
+                cache.ranges(digest, bytes, &wanted, from_store).await?
             }
+            _ => from_store(wanted).await?,
         };
         let short = || corrupt("data file is shorter than its reference", &path, file);
         let mut read = read.into_iter();

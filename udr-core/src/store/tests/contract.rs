@@ -270,3 +270,39 @@ async fn of_twenty_racing_creates_exactly_one_wins() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_remote_file_is_read_from_disk_the_second_time() {
+    let folder = TempDir::new().unwrap();
+    let options = StoreOptions {
+        disk_cache: Some(DiskCacheOptions {
+            folder: folder.path().to_owned(),
+            bytes: 64 << 20,
+        }),
+        ..uncached()
+    };
+    let backend = Arc::new(InMemory::new());
+    let store = Store::wrap(Arc::<InMemory>::clone(&backend), "p", &options).unwrap();
+    let bytes = (0..2_000_000_u32).map(|n| n.to_le_bytes()[1]);
+    let bytes = bytes.collect::<Vec<_>>();
+    let file = store
+        .put_data_file(write_data_file(&store, &bytes))
+        .await
+        .unwrap();
+    let ranges = [0..10, 300_000..900_000, 10..10, 1_999_990..2_000_000];
+    for round in 0..2 {
+        let read = store.read_data_file(table(), &file, &ranges).await.unwrap();
+        for (range, read) in ranges.iter().zip(read) {
+            let expected = &bytes[range.start as usize..range.end as usize];
+            assert_eq!(read, expected, "{round}: {range:?}");
+        }
+        while store.disk_cache_stats().unwrap().0.entries < 5 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let (stats, limit) = store.disk_cache_stats().unwrap();
+    assert_eq!((stats.hits, stats.misses, limit), (5, 5, 64 << 20));
+    // Stores on local disk need none.
+    let local = on_disk(folder.path(), &options);
+    assert_eq!(local.disk_cache_stats(), None);
+}

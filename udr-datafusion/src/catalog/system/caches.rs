@@ -32,8 +32,14 @@ pub(super) fn cache_stats_schema() -> SchemaRef {
 ///
 /// `Internal` if the figures do not fit their schema.
 pub(super) fn cache_stats_batch(store: &Store) -> Result<RecordBatch> {
-    let kinds = CacheKind::ALL.map(|kind| ("memory", kind.as_str(), store.cache_stats(kind)));
-    let limits = kinds.map(|_| store.cache_bytes());
+    let kinds = CacheKind::ALL.iter();
+    let memory = kinds.map(|kind| ("memory", kind.as_str(), store.cache_stats(*kind)));
+    let mut limits = vec![store.cache_bytes(); CacheKind::ALL.len()];
+    let mut kinds = memory.collect::<Vec<_>>();
+    if let Some((stats, limit)) = store.disk_cache_stats() {
+        kinds.push(("disk", "data", stats));
+        limits.push(limit);
+    }
     let texts = |text: &dyn Fn(&(&'static str, &'static str, CacheStats)) -> &'static str| {
         Arc::new(StringArray::from_iter_values(kinds.iter().map(text))) as ArrayRef
     };
