@@ -155,7 +155,7 @@ async fn values_are_counted_on_request() {
     let f = Fixture::new().await;
     f.udr("CREATE TABLE t (id BIGINT, kind VARCHAR, price DECIMAL(9, 2), x DOUBLE, l BIGINT[])")
         .await;
-    f.udr("INSERT INTO t SELECT v, 'k' || v % 7, v % 11, v, [v] FROM generate_series(1, 1000) AS g(v)")
+    f.udr("INSERT INTO t SELECT v, 'k' || (v % 7), v % 11 AS m, v AS x, [v] FROM generate_series(1, 1000) AS g(v)")
         .await;
     let counted = f.udr("ANALYZE TABLE t").await;
     assert_eq!(counted.len(), 3, "{counted:?}");

@@ -307,7 +307,11 @@ fn short() -> Error {
 }
 
 #[cfg(test)]
-#[expect(clippy::cast_possible_truncation, reason = "what is tested is small")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::single_range_in_vec_init,
+    reason = "what is tested is small, and can be one range"
+)]
 mod tests {
     use futures::FutureExt as _;
 

@@ -90,7 +90,7 @@ fn is_counted(ty: &Type) -> bool {
     )
 }
 
-/// The number of values of each column, about: HyperLogLog with an error of some percent.
+/// The number of values of each column, about: `HyperLogLog` with an error of some percent.
 async fn count(
     state: &SessionState,
     session: &UdrSession,

@@ -167,7 +167,7 @@ async fn other_columns_have_bloom_filters_on_request() {
     f.udr("CREATE TABLE t (id BIGINT, s VARCHAR, x DOUBLE) WRITE BLOOM FILTERS ON (s)")
         .await;
     let insert =
-        "INSERT INTO t SELECT v * 2, 's' || v * 2, v FROM generate_series(1, 5000) AS g(v)";
+        "INSERT INTO t SELECT v * 2, 's' || (v * 2), v AS x FROM generate_series(1, 5000) AS g(v)";
     f.udr(insert).await;
     let pruned = async |sql: &str| {
         let plan = f.udr(&format!("EXPLAIN ANALYZE {sql}")).await.join("\n");

@@ -293,7 +293,8 @@ async fn a_remote_file_is_read_from_disk_the_second_time() {
     for round in 0..2 {
         let read = store.read_data_file(table(), &file, &ranges).await.unwrap();
         for (range, read) in ranges.iter().zip(read) {
-            let expected = &bytes[range.start as usize..range.end as usize];
+            let place = |at: u64| usize::try_from(at).unwrap();
+            let expected = &bytes[place(range.start)..place(range.end)];
             assert_eq!(read, expected, "{round}: {range:?}");
         }
         while store.disk_cache_stats().unwrap().0.entries < 5 {
