@@ -31,7 +31,8 @@ const DIGEST_BYTES: usize = 32;
 /// Where parts of remote data files are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskCacheOptions {
-    /// A folder on local disk, made if it is not there; it may be shared.
+    /// A folder on local disk, made if it is not there. Processes that trust each other may share it:
+    /// a block is believed if it is whole.
     pub folder: PathBuf,
     /// The most bytes it takes, about.
     pub bytes: u64,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path as FolderPath;
+use std::path::{Component, Path as FolderPath};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -175,7 +175,7 @@ impl Store {
     /// `NotFound`, `Unavailable`.
     pub(crate) async fn digest_of_found(&self, url: &str, bytes: u64) -> Result<Option<Digest>> {
         let (store, path) = self.inner.found.open(url)?;
-        let hash = || super::objects::hash(store.as_ref(), &path, bytes);
+        let hash = || super::data_files::hash(store.as_ref(), &path, bytes);
         let hashed = self.inner.retry.run(&self.inner.env, hash).await;
         let (found, digest) = hashed.map_err(|e| failure::explain(&e, &path))?;
         Ok((found == bytes).then_some(digest))
@@ -210,15 +210,20 @@ fn absolute(pattern: &str) -> Result<(String, String)> {
             .with("path", pattern)
             .with_source(e)
     })?;
-    let path = path.to_str().ok_or_else(|| {
-        Error::unsupported("a path that is not Unicode").with("path", path.display())
-    })?;
-    let parts = path.trim_matches('/').split('/');
-    let parts = parts.map(|part| match part.contains(WILD) {
-        true => part.to_owned(),
-        false => Path::from(part).to_string(),
-    });
-    Ok(("file://".to_owned(), parts.collect::<Vec<_>>().join("/")))
+    let mut parts = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => {
+                let part = part.to_str().ok_or_else(|| {
+                    Error::unsupported("a path that is not Unicode").with("path", path.display())
+                })?;
+                parts.push(part);
+            }
+            Component::ParentDir => drop(parts.pop()),
+            Component::Prefix(_) | Component::RootDir | Component::CurDir => {}
+        }
+    }
+    Ok(("file://".to_owned(), parts.join("/")))
 }
 
 fn below(path: &Path, root: &Path) -> String {

@@ -5,6 +5,7 @@
 //! the only place that names `object_store` or a path.
 
 mod cache;
+mod data_files;
 mod disk_cache;
 mod failure;
 mod found;
@@ -32,10 +33,10 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 
 pub use cache::{CacheKind, CacheStats};
+pub use data_files::Place;
 pub use disk_cache::DiskCacheOptions;
 pub use found::FoundFile;
 pub use local::local_object_store;
-pub use objects::Place;
 pub use readback::Created;
 pub use retry::RetryPolicy;
 pub use staged::StagedFile;

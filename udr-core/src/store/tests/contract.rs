@@ -307,3 +307,61 @@ async fn a_remote_file_is_read_from_disk_the_second_time() {
     let local = on_disk(folder.path(), &options);
     assert_eq!(local.disk_cache_stats(), None);
 }
+
+#[tokio::test]
+async fn files_are_found_by_paths_folders_and_patterns() {
+    let folder = TempDir::new().unwrap();
+    for file in [
+        "a.parquet",
+        "b 1%.parquet",
+        "c.csv",
+        ".hidden.parquet",
+        "_temporary/d.parquet",
+        "day=1/e.parquet",
+        "day=1/_f=2/g.pq",
+        "deep/er/h.parq",
+    ] {
+        let path = folder.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, file).unwrap();
+    }
+    std::fs::write(folder.path().join("empty.parquet"), "").unwrap();
+    let store = Store::memory();
+    let root = folder.path().display();
+    for (pattern, expected) in [
+        (format!("{root}/a.parquet"), "a.parquet"),
+        (format!("{root}/b 1%.parquet"), "b 1%.parquet"),
+        (format!("file://{root}/c.csv"), "c.csv"),
+        (format!("{root}/deep/../a.parquet"), "a.parquet"),
+        (
+            format!("{root}/"),
+            "a.parquet, b 1%.parquet, day=1/_f=2/g.pq, day=1/e.parquet, deep/er/h.parq",
+        ),
+        (format!("{root}/*.parquet"), "a.parquet, b 1%.parquet"),
+        (format!("{root}/?.csv"), "c.csv"),
+        (format!("{root}/[ab]*"), "a.parquet, b 1%.parquet"),
+        (format!("{root}/day=*/*.parquet"), "day=1/e.parquet"),
+        (
+            format!("{root}/d*/**/*.par*"),
+            "day=1/e.parquet, deep/er/h.parq",
+        ),
+    ] {
+        let found = store.find_files(&pattern).await.unwrap();
+        let mut names = Vec::new();
+        for file in &found {
+            // Each is what its URL leads to.
+            let bytes = store.read_found(&file.url, 0..file.bytes).await.unwrap();
+            names.push(String::from_utf8(bytes.to_vec()).unwrap());
+        }
+        assert_eq!(names.join(", "), expected, "{pattern}");
+    }
+    for (pattern, kind) in [
+        (format!("{root}/nothing"), ErrorKind::NotFound),
+        (format!("{root}/*.orc"), ErrorKind::NotFound),
+        (format!("{root}/[a"), ErrorKind::Invalid),
+        ("memory://x/y.parquet".to_owned(), ErrorKind::Unsupported),
+    ] {
+        let error = store.find_files(&pattern).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{pattern}: {error}");
+    }
+}
