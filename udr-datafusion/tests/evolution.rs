@@ -451,6 +451,14 @@ async fn a_statement_that_fails_leaves_no_columns_behind() {
         ),
         ("SELECT 1 WITH SCHEMA EVOLUTION", "INSERT and MERGE"),
         (
+            "CREATE TABLE z (a INT) WITH SCHEMA EVOLUTION",
+            "INSERT and MERGE",
+        ),
+        (
+            "CREATE TABLE z (a INT) WITH SCHEMA EVOLUTION PARTITIONED BY (a)",
+            "INSERT and MERGE",
+        ),
+        (
             "INSERT INTO t WITH SCHEMA EVOLUTION SELECT 1 AS id, INTERVAL '1 day' AS i",
             "",
         ),
@@ -458,4 +466,51 @@ async fn a_statement_that_fails_leaves_no_columns_behind() {
         let (_, text) = f.udr_refused(refused).await;
         assert!(text.contains(says), "{refused}: {text}");
     }
+}
+
+#[tokio::test]
+async fn columns_come_along_with_every_kind_of_insert() {
+    let f = with_rows().await;
+    f.udr("INSERT INTO t WITH SCHEMA EVOLUTION (id, a) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET a = excluded.a")
+        .await;
+    assert_eq!(
+        f.udr("SELECT id, p, a FROM t ORDER BY id").await,
+        ["1|1.25|x", "2||"]
+    );
+    f.udr("INSERT OVERWRITE t WITH SCHEMA EVOLUTION SELECT 7 AS id, 'y' AS b")
+        .await;
+    assert_eq!(f.udr("SELECT id, a, b FROM t").await, ["7||y"]);
+    // In a transaction, after other changes of it.
+    f.udr("BEGIN").await;
+    f.udr("INSERT INTO t (id) VALUES (8)").await;
+    f.udr("INSERT INTO t WITH SCHEMA EVOLUTION SELECT 9 AS id, 'z' AS c")
+        .await;
+    f.udr("UPDATE t SET c = 'w' WHERE id = 8").await;
+    f.udr("COMMIT").await;
+    assert_eq!(
+        f.udr("SELECT id, b, c FROM t ORDER BY id").await,
+        ["7|y|", "8||w", "9||z"]
+    );
+    f.check().await;
+}
+
+#[tokio::test]
+async fn two_that_bring_columns_along_do_not_lose_each_others() {
+    let a = with_rows().await;
+    let b = a.other().await;
+    a.udr("BEGIN").await;
+    a.udr("INSERT INTO t WITH SCHEMA EVOLUTION SELECT 3 AS id, 'a' AS mine")
+        .await;
+    b.udr("INSERT INTO t WITH SCHEMA EVOLUTION SELECT 4 AS id, 'b' AS yours")
+        .await;
+    let (kind, _) = a.udr_refused("COMMIT").await;
+    assert_eq!(kind, ErrorKind::Conflict);
+    a.udr("INSERT INTO t WITH SCHEMA EVOLUTION SELECT 3 AS id, 'a' AS mine")
+        .await;
+    assert_eq!(
+        b.udr("SELECT id, yours, mine FROM t WHERE id > 2 ORDER BY id")
+            .await,
+        ["3||a", "4|b|"]
+    );
+    a.check().await;
 }

@@ -77,8 +77,8 @@ fn parse_here(sql: &str, options: ParseOptions) -> Result<Statement> {
         .and_then(|mut parser| parser.parse_statements());
     match parsed.map(|mut statements| (statements.pop_front(), statements.pop_front())) {
         Ok((Some(statement), None)) => Ok(match layout {
+            _ if evolving => Statement::Evolving(Box::new(statement)),
             Some(layout) => Statement::LaidOut(Box::new(statement), layout),
-            None if evolving => Statement::Evolving(Box::new(statement)),
             None => Statement::Sql(Box::new(statement)),
         }),
         Ok(_) => not_impl_err!("exactly one SQL statement is needed"),

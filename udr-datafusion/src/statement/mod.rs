@@ -153,6 +153,9 @@ async fn prepare(
         }
         Statement::Evolving(statement) => {
             evolving = true;
+            if !rows::changes(&statement) {
+                return Err(no_evolution());
+            }
             *statement
         }
         Statement::Sql(statement) => *statement,
@@ -172,9 +175,7 @@ async fn prepare(
         return Ok(Prepared::Rows(Box::new(rows)));
     }
     if evolving {
-        return Err(to_datafusion(Error::unsupported(
-            "WITH SCHEMA EVOLUTION is for INSERT and MERGE into tables of the repository",
-        )));
+        return Err(no_evolution());
     }
     if let Some(columns) = ShowColumns::of(&statement)
         && columns.is_ours(state, session)?
@@ -196,6 +197,12 @@ async fn prepare(
         )));
     }
     Ok(Prepared::Engine(statement))
+}
+
+fn no_evolution() -> DataFusionError {
+    to_datafusion(Error::unsupported(
+        "WITH SCHEMA EVOLUTION is for INSERT and MERGE into tables of the repository",
+    ))
 }
 
 /// Turns version clauses into names, and checks what they say of branches and tags.

@@ -34,6 +34,11 @@ pub(super) struct RowStatement {
     evolves: bool,
 }
 
+/// Whether a statement changes rows, or is about one that does.
+pub(super) fn changes(statement: &SqlStatement) -> bool {
+    Frame::split(statement).is_some()
+}
+
 /// Whether a statement changes rows, at once, and gives their number and nothing else.
 pub(super) fn counts(statement: &SqlStatement) -> bool {
     Frame::split(statement).is_some_and(|(frame, inner, _)| frame.is_empty() && !returns(&inner))
