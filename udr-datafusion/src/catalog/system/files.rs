@@ -22,6 +22,7 @@ pub(super) fn files_schema() -> SchemaRef {
             Field::new("bytes", DataType::UInt64, false),
             Field::new("added_at", DataType::UInt64, true),
             Field::new("columns", DataType::Utf8, false),
+            Field::new("url", DataType::Utf8, true),
         ]))
     });
     Arc::clone(&SCHEMA)
@@ -43,7 +44,8 @@ pub(super) fn manifests_schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
-/// The data files of a table; `columns` has their statistics as JSON, by column name.
+/// The data files of a table; `columns` has their statistics as JSON, by column name, and `url` says
+/// where files are that the repository did not write.
 pub(super) async fn files_batch(
     table: &TableSnapshot,
     limit: Option<usize>,
@@ -72,6 +74,10 @@ pub(super) async fn files_batch(
         let vector = file.deletes.as_ref();
         vector.map(|deletes| deletes.object.digest.to_hex())
     });
+    let urls = files.iter().map(|file| {
+        let adopted = file.adopted.as_ref();
+        adopted.map(|adopted| adopted.url.as_str())
+    });
     let columns: Vec<ArrayRef> = vec![
         text(|file| file.id.to_string()),
         text(|file| file.object.digest.to_hex()),
@@ -84,6 +90,7 @@ pub(super) async fn files_batch(
         count(|file| file.object.bytes),
         Arc::new(added.collect::<UInt64Array>()),
         Arc::new(StringArray::from_iter_values(statistics)),
+        Arc::new(urls.collect::<StringArray>()),
     ];
     RecordBatch::try_new(files_schema(), columns)
         .map_err(|error| Error::internal("the files do not fit their schema").with_source(error))
