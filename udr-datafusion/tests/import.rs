@@ -92,7 +92,7 @@ async fn files_become_rows_where_they_are() {
 async fn folders_are_columns() {
     let folder = folder();
     for day in 0..3 {
-        for (kind, name) in [(0, "a%2Fb c"), (1, "__HIVE_DEFAULT_PARTITION__")] {
+        for (kind, name) in [(0, "a%2Fb%2541 c"), (1, "__HIVE_DEFAULT_PARTITION__")] {
             let query = format!(
                 "SELECT v AS id FROM generate_series(1, 60) AS g(v) WHERE v % 3 = {day} AND v % 2 = {kind}"
             );
@@ -125,7 +125,7 @@ async fn folders_are_columns() {
                 "SELECT id, day, kind FROM {table} WHERE id < 3 ORDER BY id"
             ))
             .await,
-            ["1|2024-01-02|", "2|2024-01-03|a/b c"],
+            ["1|2024-01-02|", "2|2024-01-03|a/b%41 c"],
             "{table}"
         );
         let plan = f
@@ -145,7 +145,7 @@ async fn folders_are_columns() {
     assert_eq!(
         f.udr("SELECT kind, count(*) FROM t GROUP BY kind ORDER BY kind")
             .await,
-        ["a/b c|29", "x|1", "|30"]
+        ["a/b%41 c|29", "x|1", "|30"]
     );
     f.check().await;
     // Twice would be the same rows twice.
@@ -284,5 +284,87 @@ async fn rows_can_be_copied_instead() {
     );
     // They are files of the repository's own.
     fs::remove_dir_all(folder.path()).unwrap();
+    f.check().await;
+}
+
+#[tokio::test]
+async fn what_folders_say_is_widened_with_their_columns() {
+    let folder = folder();
+    for day in 1..=2 {
+        let place = folder.path().join(format!("day=2024-01-0{day}/n={day}"));
+        fs::create_dir_all(&place).unwrap();
+        write(&place, "x.parquet", &format!("SELECT {day} AS id"), "").await;
+    }
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (id BIGINT, day DATE, n INT)").await;
+    f.udr(&format!(
+        "IMPORT PARQUET '{}' INTO t",
+        folder.path().display()
+    ))
+    .await;
+    assert!(f.udr("SELECT url FROM t$files").await[0].ends_with("day=2024-01-01/n=1/x.parquet"));
+    let version = f.version().await;
+    f.udr("ALTER TABLE t ALTER COLUMN day TYPE TIMESTAMP, ALTER COLUMN n TYPE BIGINT")
+        .await;
+    for rows in [
+        "SELECT id, day, n FROM t ORDER BY id",
+        "SELECT id, day, n FROM t WHERE day >= '2024-01-01' AND n < 3 ORDER BY id",
+    ] {
+        assert_eq!(
+            f.udr(rows).await,
+            ["1|2024-01-01T00:00:00|1", "2|2024-01-02T00:00:00|2"],
+            "{rows}"
+        );
+    }
+    assert_eq!(
+        f.udr("SELECT id FROM t WHERE day = TIMESTAMP '2024-01-02 00:00:00'")
+            .await,
+        ["2"]
+    );
+    assert_eq!(
+        f.udr(&format!(
+            "SELECT day FROM t VERSION AS OF {version} WHERE id = 1"
+        ))
+        .await,
+        ["2024-01-01"]
+    );
+    // Written anew, the values are in the file.
+    f.udr("UPDATE t SET id = id + 10").await;
+    assert_eq!(
+        f.udr("SELECT id, day FROM t ORDER BY id").await,
+        ["11|2024-01-01T00:00:00", "12|2024-01-02T00:00:00"]
+    );
+    f.check().await;
+}
+
+#[tokio::test]
+async fn rows_that_fit_no_partition_do_not_make_a_file_one_of_a_partition() {
+    let folder = folder();
+    // Later batches have instants that are on no day.
+    let query = "SELECT v AS id, arrow_cast(CASE WHEN v < 20000 THEN v ELSE 9223372036854775807 END, \
+                 'Timestamp(Millisecond, None)') AS at FROM generate_series(0, 30000) AS g(v) ORDER BY v";
+    write(folder.path(), "x.parquet", query, "").await;
+    let f = Fixture::new().await;
+    let import = format!("IMPORT PARQUET '{}' INTO t", folder.path().display());
+    f.udr(&import).await;
+    f.udr("ALTER TABLE t ADD PARTITION FIELD bucket(4, id), ADD PARTITION FIELD day(at)")
+        .await;
+    f.udr("TRUNCATE t").await;
+    f.udr(&import).await;
+    assert_eq!(
+        f.udr("SELECT partition FROM t$partitions").await,
+        ["id_bucket=*/at_day=*"]
+    );
+    assert_eq!(
+        f.udr(
+            "SELECT count(*) FROM t WHERE at >= arrow_cast(20000, 'Timestamp(Millisecond, None)')"
+        )
+        .await,
+        ["10001"]
+    );
+    assert_eq!(
+        f.udr("SELECT count(*) FROM t WHERE id = 30000").await,
+        ["1"]
+    );
     f.check().await;
 }

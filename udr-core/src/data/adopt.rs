@@ -14,6 +14,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::parquet_to_arrow_schema;
+use parquet::basic::Repetition;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::FOOTER_SIZE;
 use parquet::file::metadata::{
@@ -28,7 +29,7 @@ use super::reader::read_batches;
 use super::verify::Found;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Adopted, DataFile, Field, ObjectRef, Schema, Type, Value};
+use crate::format::{Adopted, DataFile, Field, ObjectRef, PathValue, Schema, Type};
 use crate::id::{Digest, Epoch, FieldId, TableId};
 use crate::store::{FoundFile, Store};
 
@@ -211,7 +212,7 @@ impl Adoption<'_> {
     pub async fn entry(
         &self,
         shape: &FileShape,
-        mut values: BTreeMap<FieldId, Option<Value>>,
+        mut values: BTreeMap<FieldId, PathValue>,
     ) -> Result<Option<DataFile>> {
         let url = shape.url();
         if shape.rows() == 0 {
@@ -228,8 +229,7 @@ impl Adoption<'_> {
         self.measure(&mut file).await.map_err(|e| match e.kind() {
             ErrorKind::Corrupt => Error::unsupported("the file cannot be read in place")
                 .with("file", url)
-                .with_source(e)
-                .with_hint("IMPORT PARQUET … COPY writes its rows anew"),
+                .with_source(e),
             _ => e.with("file", url),
         })?;
         Ok(Some(file))
@@ -240,7 +240,7 @@ impl Adoption<'_> {
         &self,
         shape: &FileShape,
         columns: BTreeMap<String, FieldId>,
-        values: BTreeMap<FieldId, Option<Value>>,
+        values: BTreeMap<FieldId, PathValue>,
         digest: Digest,
     ) -> Result<DataFile> {
         let adopted = Adopted {
@@ -312,7 +312,7 @@ impl Adoption<'_> {
     fn columns(
         &self,
         shape: &FileShape,
-        values: &BTreeMap<FieldId, Option<Value>>,
+        values: &BTreeMap<FieldId, PathValue>,
     ) -> Result<BTreeMap<String, FieldId>> {
         let mut columns = BTreeMap::new();
         let root = shape.metadata.file_metadata().schema_descr();
@@ -440,7 +440,10 @@ pub(super) fn decode(metadata: &[u8], adopted: &Adopted) -> ParquetResult<Parque
 
 fn with_ids(ty: &ParquetType, path: Option<&str>, adopted: &Adopted) -> ParquetResult<TypePtr> {
     let info = ty.get_basic_info();
-    let id = path.and_then(|path| adopted.columns.get(path));
+    // The groups that Parquet puts around elements are no columns, whatever they are called.
+    let repeated = info.has_repetition() && info.repetition() == Repetition::REPEATED;
+    let id = path.filter(|_| !repeated);
+    let id = id.and_then(|path| adopted.columns.get(path));
     let id = id.map(|id| id.0);
     let made = match ty {
         ParquetType::GroupType { fields, .. } => {
@@ -487,11 +490,14 @@ fn with_ids(ty: &ParquetType, path: Option<&str>, adopted: &Adopted) -> ParquetR
 /// `Corrupt` if one is of a type that the column never had, or one that must be there is not.
 pub(super) fn check(columns: &ArrowSchema, adopted: &Adopted, schema: &Schema) -> Result<()> {
     for field in schema.fields() {
+        if let Some(value) = adopted.values.get(&field.id) {
+            value.column(field)?;
+            continue;
+        }
         let mut found = columns.fields().iter();
         let found = found.find(|column| evolve::field_id(column) == Some(field.id));
         match found {
             Some(column) => evolve::check(column, field)?,
-            None if adopted.values.contains_key(&field.id) => {}
             None if field.nullable || field.initial.is_some() => {}
             None => {
                 return Err(

@@ -11,20 +11,13 @@ use arrow::array::{
     Array as _, ArrayRef, AsArray as _, FixedSizeListArray, ListArray, MapArray, StructArray,
     new_null_array,
 };
-use arrow::compute::{CastOptions, cast_with_options, take};
+use arrow::compute::{cast_with_options, take};
 use arrow::datatypes::{DataType, Field as ArrowField, Fields, UInt64Type};
-use arrow::util::display::FormatOptions;
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
 use crate::error::{Error, Result};
-use crate::format::{Field, Type, Value};
+use crate::format::{EXACT, Field, Type, Value};
 use crate::id::FieldId;
-
-/// A value that does not fit is an error, not NULL.
-const EXACT: CastOptions<'_> = CastOptions {
-    safe: false,
-    format_options: FormatOptions::new(),
-};
 
 /// The id that a column of a file carries.
 pub fn field_id(field: &ArrowField) -> Option<FieldId> {

@@ -215,9 +215,10 @@ impl Projection {
                 at,
                 field: Arc::clone(found),
             });
+            let value = adopted.and_then(|adopted| adopted.values.get(&field.id));
             match &source {
                 Some(source) => evolve::check(&source.field, field)?,
-                None if adopted.is_some_and(|a| a.values.contains_key(&field.id)) => {}
+                None if value.is_some() => {}
                 None if field.nullable || field.initial.is_some() => {}
                 None => {
                     return Err(
@@ -227,8 +228,8 @@ impl Projection {
                     );
                 }
             }
-            let field = match adopted.and_then(|adopted| adopted.values.get(&field.id)) {
-                Some(value) => field.with_initial(value.clone()),
+            let field = match value {
+                Some(value) => value.column(field)?,
                 None => field.clone(),
             };
             Ok((field, source))

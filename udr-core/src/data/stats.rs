@@ -12,7 +12,7 @@ use crate::format::{Bound, ColumnStats, Schema, Type, Value};
 use crate::id::FieldId;
 
 /// Strings and binaries in bounds are cut to this many bytes.
-pub(super) const BOUND_BYTES_MAX: usize = 64;
+const BOUND_BYTES_MAX: usize = Type::BOUND_BYTES_MAX;
 
 /// The columns that hold NaN: Parquet's statistics leave it out, so they bound nothing there.
 #[derive(Debug)]

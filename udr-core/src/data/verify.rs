@@ -266,6 +266,8 @@ pub(super) struct Found {
 
 #[derive(Default)]
 struct FoundColumn {
+    /// How many rows were looked at: not all, where some have no value of a partition field.
+    rows: u64,
     nulls: u64,
     nan: bool,
     least: Option<Value>,
@@ -293,6 +295,7 @@ impl Found {
 
     fn add_column(&mut self, field: &Field, array: &ArrayRef) -> Result<()> {
         let column = self.columns.entry(field.id).or_default();
+        column.rows += array.len() as u64;
         column.nulls += array.logical_null_count() as u64;
         column.nan |= has_nan(array.as_ref());
         if field.ty.has_bounds() {
@@ -313,8 +316,8 @@ impl Found {
             };
             let own = schema.field_by_id(field.id).is_some();
             let mixed = found.nulls > 0 && found.nulls < self.rows;
-            if !field.ty.children().is_empty() || (!own && (mixed || found.least != found.greatest))
-            {
+            let apart = mixed || found.least != found.greatest || found.rows < self.rows;
+            if !field.ty.children().is_empty() || (!own && apart) {
                 continue;
             }
             let bound = |value: &Option<Value>| {

@@ -9,9 +9,6 @@ use super::{Bound, ColumnStats, Field, Schema, Type, Value};
 use crate::error::{Error, Result};
 use crate::id::FieldId;
 
-/// Longer initial values are no bounds.
-const INITIAL_BYTES_MAX: usize = 64;
-
 /// A column to be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewColumn {
@@ -276,8 +273,8 @@ impl Field {
         };
         // Bounds are short, and there are two zeros.
         let bounded = match initial {
-            Value::String(text) => text.len() <= INITIAL_BYTES_MAX,
-            Value::Binary(bytes) => bytes.len() <= INITIAL_BYTES_MAX,
+            Value::String(text) => text.len() <= Type::BOUND_BYTES_MAX,
+            Value::Binary(bytes) => bytes.len() <= Type::BOUND_BYTES_MAX,
             Value::Float(value) => *value != 0.0,
             _ => true,
         };

@@ -23,7 +23,7 @@ mod transform;
 mod types;
 mod value;
 
-pub use adopted::Adopted;
+pub use adopted::{Adopted, PathValue};
 pub(crate) use column_stats::evolved_stats;
 pub use column_stats::{Bound, ColumnStats, live_column_stats, merge_column_stats};
 pub use commit::{Change, Commit, CommitRef, Part, RelationOperation, TableChange, TableOperation};
@@ -43,7 +43,7 @@ pub use schema::{Field, Schema};
 pub(crate) use schema::{IDENTITY_LEN, identity_columns};
 pub use table_state::TableState;
 pub use transform::Transform;
-pub use types::Type;
+pub use types::{EXACT, Type};
 pub use value::Value;
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl Field {
     }
 
     /// The same column with another initial value.
-    pub fn with_initial(&self, initial: Option<Value>) -> Self {
+    pub(super) fn with_initial(&self, initial: Option<Value>) -> Self {
         Self {
             initial,
             ..self.clone()

@@ -147,6 +147,60 @@ fn a_manifest_gives_back_its_files() {
 }
 
 #[test]
+fn a_manifest_says_where_files_were_found() {
+    let schema = schema();
+    let adopted = Adopted {
+        url: "s3://bucket/day=2024-01-01/x.parquet".to_owned(),
+        columns: BTreeMap::from([("id".to_owned(), id_of(&schema, "id"))]),
+        values: BTreeMap::from([
+            (
+                id_of(&schema, "small"),
+                PathValue {
+                    ty: Type::UInt8,
+                    value: Some(Value::UInt(7)),
+                },
+            ),
+            (
+                id_of(&schema, "flag"),
+                PathValue {
+                    ty: Type::Boolean,
+                    value: None,
+                },
+            ),
+        ]),
+    };
+    let of = |adopted: Adopted| {
+        let adopted = Some(Arc::new(adopted));
+        let found = DataFile {
+            adopted,
+            ..DataFile::clone(&file(1))
+        };
+        let files = [file(0), Arc::new(found)];
+        let (reference, bytes) = Manifest::encode_files(&schema, Epoch(0), &files)?;
+        let manifest = Manifest::decode(bytes, &reference)?;
+        manifest
+            .files(&schema, 0..2)
+            .map(|decoded| (decoded, files))
+    };
+    let (decoded, files) = of(adopted.clone()).unwrap();
+    assert!(decoded.iter().eq(files.iter().map(AsRef::as_ref)));
+    let mut twice = adopted.clone();
+    twice.columns.insert("s".to_owned(), id_of(&schema, "flag"));
+    let mut nowhere = adopted.clone();
+    nowhere.url = "x.parquet".to_owned();
+    let mut nothing = adopted.clone();
+    (nothing.columns, nothing.values) = (BTreeMap::new(), BTreeMap::new());
+    let mut mistyped = adopted;
+    for value in mistyped.values.values_mut() {
+        value.value = Some(Value::String("no".to_owned()));
+    }
+    for wrong in [twice, nowhere, nothing, mistyped] {
+        let error = of(wrong.clone()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{wrong:?}: {error}");
+    }
+}
+
+#[test]
 fn an_inner_manifest_gives_back_its_manifests_with_aggregated_bounds() {
     let schema = schema();
     let (a, _) = Manifest::encode_files(&schema, Epoch(0), &[file(1), file(2)]).unwrap();

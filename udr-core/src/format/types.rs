@@ -3,12 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::compute::CastOptions;
 use arrow::datatypes::{DataType, Field as ArrowField, Fields, TimeUnit};
+use arrow::util::display::FormatOptions;
 use serde::{Deserialize, Serialize};
 
 use super::Value;
 use super::schema::Field;
 use crate::error::{Error, Result};
+
+/// Casts to a column's type: a value that does not fit is an error, not NULL.
+pub const EXACT: CastOptions<'static> = CastOptions {
+    safe: false,
+    format_options: FormatOptions::new(),
+};
 
 /// A column type. Text forms such as `timestamp(us,UTC)` are what is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +69,7 @@ enum Nested {
 
 impl Type {
     /// The most bytes of a bound: longer strings and binaries are truncated.
-    pub const BOUND_BYTES_MAX: i32 = 64;
+    pub const BOUND_BYTES_MAX: usize = 64;
     /// The largest size of fixed binaries, in bytes, and of fixed lists, in elements.
     pub const FIXED_SIZE_MAX: i32 = 1 << 20;
 
@@ -135,7 +143,9 @@ impl Type {
             | Self::FixedList(..)
             | Self::Struct(_)
             | Self::Map { .. } => false,
-            Self::FixedBinary(size) => *size <= Self::BOUND_BYTES_MAX,
+            Self::FixedBinary(size) => {
+                usize::try_from(*size).is_ok_and(|size| size <= Self::BOUND_BYTES_MAX)
+            }
             _ => true,
         }
     }

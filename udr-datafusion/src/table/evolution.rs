@@ -9,10 +9,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::compute::CastOptions;
 use arrow::datatypes::{DataType, Field as ArrowField, FieldRef, Fields, Schema as ArrowSchema};
 use arrow::record_batch::RecordBatch;
-use arrow::util::display::FormatOptions;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{
     Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion,
@@ -25,16 +23,10 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
 use udr_core::Error;
 use udr_core::data::{VALUES_KEY, evolve, field_id, initial, is_current};
-use udr_core::format::{Field, Schema, Type, Value};
+use udr_core::format::{EXACT, Field, PathValue, Schema, Type};
 use udr_core::id::FieldId;
 
 use crate::error::to_datafusion;
-
-/// A value that does not fit is an error, not NULL.
-const EXACT: CastOptions<'static> = CastOptions {
-    safe: false,
-    format_options: FormatOptions::new(),
-};
 
 /// Finds columns by field id.
 #[derive(Debug)]
@@ -60,9 +52,10 @@ impl PhysicalExprAdapterFactory for ByFieldId {
         let columns = table.fields().iter().map(|field| {
             let own = field_id(field).and_then(|id| self.schema.field_by_id(id));
             let own = own.map(|own| match values.get(&own.id) {
-                Some(value) => own.with_initial(value.clone()),
-                None => own.clone(),
+                Some(value) => value.column(own).map_err(to_datafusion),
+                None => Ok(own.clone()),
             });
+            let own = own.transpose()?;
             Ok((
                 field.name().clone(),
                 Evolved::new(field, own.as_ref(), &file)?,
@@ -75,7 +68,7 @@ impl PhysicalExprAdapterFactory for ByFieldId {
 }
 
 /// The values of columns that are in the path of a file and not in the file.
-fn values(file: &ArrowSchema) -> Result<BTreeMap<FieldId, Option<Value>>> {
+fn values(file: &ArrowSchema) -> Result<BTreeMap<FieldId, PathValue>> {
     let Some(text) = file.metadata().get(VALUES_KEY) else {
         return Ok(BTreeMap::new());
     };

@@ -6,20 +6,13 @@ use std::sync::Arc;
 use arrow::array::{
     Array as _, ArrayRef, AsArray as _, RecordBatch, UInt8Array, UInt64Array, new_null_array,
 };
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::compute::cast_with_options;
 use arrow::datatypes::{DataType, UInt8Type, UInt64Type};
-use arrow::util::display::FormatOptions;
 
 use super::{Bounds, storage_type};
 use crate::error::{Error, Result};
-use crate::format::{Bound, ColumnStats, Field, Schema, Type, Value};
+use crate::format::{Bound, ColumnStats, EXACT, Field, Schema, Type, Value};
 use crate::id::FieldId;
-
-/// A value that does not fit is an error, not NULL.
-const EXACT: CastOptions<'_> = CastOptions {
-    safe: false,
-    format_options: FormatOptions::new(),
-};
 
 const LEAF: [&str; 8] = [
     "digest",

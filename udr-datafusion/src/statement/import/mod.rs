@@ -6,17 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray as _, StringArray, UInt64Array};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::compute::cast_with_options;
 use arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema, UInt64Type};
 use arrow::record_batch::RecordBatch;
-use arrow::util::display::FormatOptions;
 use chrono::NaiveDate;
 use datafusion::error::Result;
 use datafusion::execution::context::SessionState;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use percent_encoding::percent_decode_str;
 use udr_core::data::{Adoption, FileShape};
-use udr_core::format::{DataFile, Schema, Value};
+use udr_core::format::{DataFile, EXACT, PathValue, Schema, Value};
 use udr_core::id::FieldId;
 use udr_core::name::RelationPath;
 use udr_core::snapshot::{Relation, TableSnapshot};
@@ -37,12 +36,6 @@ const FILES: usize = 4;
 const NO_ROWS: &str = "the files have no columns";
 /// What a folder is called whose rows have no value.
 const NO_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
-/// A value that does not fit is an error, not NULL.
-const EXACT: CastOptions<'static> = CastOptions {
-    safe: false,
-    format_options: FormatOptions::new(),
-};
-
 /// Adopts the files, which stay where they are; or copies their rows.
 pub(super) async fn run(
     state: &SessionState,
@@ -113,15 +106,7 @@ async fn find(store: &Store, patterns: &[String]) -> CoreResult<Vec<Found>> {
 
 /// What folders such as `day=2024-01-01` say.
 fn folders(url: &str) -> Vec<(String, Option<String>)> {
-    let local = url.starts_with("file://");
-    let decoded = |text: &str| {
-        let text = percent_decode_str(text).decode_utf8_lossy().into_owned();
-        match local {
-            // Once for how object stores spell paths, and once for what the writer did.
-            true => percent_decode_str(&text).decode_utf8_lossy().into_owned(),
-            false => text,
-        }
-    };
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let parts = url.split('/').rev().skip(1);
     let pairs = parts.filter_map(|part| part.split_once('='));
     let pairs = pairs.filter(|(name, _)| !name.is_empty());
@@ -191,7 +176,7 @@ async fn refuse_known(table: &TableSnapshot, found: &[Found]) -> CoreResult<()> 
 }
 
 /// The values of the table's columns that are in a file's path.
-fn values(table: &TableSnapshot, found: &Found) -> CoreResult<BTreeMap<FieldId, Option<Value>>> {
+fn values(table: &TableSnapshot, found: &Found) -> CoreResult<BTreeMap<FieldId, PathValue>> {
     let mut values = BTreeMap::new();
     for (name, value) in &found.folders {
         let Some(field) = table.schema().field(name) else {
@@ -215,7 +200,8 @@ fn values(table: &TableSnapshot, found: &Found) -> CoreResult<BTreeMap<FieldId, 
             return Err(Error::invalid("a NULL in a column that is NOT NULL").with("column", name));
         }
         // The folder nearest to the file counts.
-        values.entry(field.id).or_insert(value);
+        let ty = field.ty.clone();
+        values.entry(field.id).or_insert(PathValue { ty, value });
     }
     Ok(values)
 }
