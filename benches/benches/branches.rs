@@ -83,6 +83,7 @@ fn entry(env: &Env, schema: &Schema, n: i64) -> DataFile {
         lower: bound(n * 1_000),
         upper: bound(n * 1_000 + 999),
         null_count: Some(0),
+        sum: None,
     };
     DataFile {
         id: env.file_id(),
@@ -99,6 +100,7 @@ fn entry(env: &Env, schema: &Schema, n: i64) -> DataFile {
         added_at: 0,
         deletes: None,
         carries_identity: false,
+        sorted_by: Vec::new(),
         adopted: None,
     }
 }

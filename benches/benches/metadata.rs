@@ -100,6 +100,7 @@ impl Entries {
                 exact: true,
             }),
             null_count: Some(0),
+            sum: None,
         };
         let ints = |lower, upper| range(Value::Int(lower), Value::Int(upper));
         let day = n / FILES_A_DAY;
@@ -128,6 +129,7 @@ impl Entries {
             added_at: 0,
             deletes: None,
             carries_identity: false,
+            sorted_by: Vec::new(),
             adopted: None,
         })
     }

@@ -1,5 +1,10 @@
-//! The 22 queries of TPC-H on tables of a repository, beside plain DataFusion over the very same
-//! Parquet files; and on tables whose large ones are sorted by date.
+//! The 22 queries of TPC-H on tables of a repository, beside plain DataFusion over Parquet files that
+//! it wrote itself, with its defaults: the same rows in the same order in as many files.
+//!
+//! Two more sides: plain DataFusion over the very files of the repository, and tables of a repository
+//! whose large ones are sorted by date. `UDR_BENCH_QUERY` is the number of a query, or several: only
+//! they are run, and what EXPLAIN ANALYZE says of them is printed. Settings are DataFusion's, such as
+//! `DATAFUSION_EXECUTION_TARGET_PARTITIONS`.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
 use std::path::{Path, PathBuf};
@@ -10,7 +15,7 @@ use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use tokio::runtime::Runtime;
 use udr_benches::lineitem::{run, run_plain};
-use udr_benches::tpch::{ORDERS, QUERIES, TABLES, generate};
+use udr_benches::tpch::{ORDERS, QUERIES, TABLES, generate, in_memory};
 use udr_benches::{median, scratch, time};
 use udr_core::Repository;
 use udr_core::env::Env;
@@ -19,7 +24,7 @@ use udr_core::store::{Store, StoreOptions};
 use udr_datafusion::{InstallOptions, UdrSession, install};
 
 /// How often each query is run on each side.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 
 /// A repository with the tables.
 struct Tables {
@@ -32,12 +37,12 @@ impl Tables {
     async fn load(folder: &Path, clustered: bool) -> Self {
         let store = Store::open(folder.to_str().unwrap(), &StoreOptions::default()).unwrap();
         let repository = Repository::create(store, Env::system()).await.unwrap();
-        let ctx = SessionContext::new();
+        let ctx = context();
         let options = InstallOptions::new(repository);
         let session = install(&ctx, options).await.unwrap();
         let parts = SessionConfig::new().target_partitions();
         for table in TABLES {
-            let source = Arc::new(generate(table, parts));
+            let source = in_memory(generate(table, parts));
             let name = "datafusion.public.source";
             ctx.register_table(name, source).unwrap();
             let order = ORDERS
@@ -56,8 +61,8 @@ impl Tables {
     }
 
     /// Plain DataFusion over the data files.
-    async fn plain(&self) -> SessionContext {
-        let ctx = SessionContext::new();
+    async fn files(&self) -> SessionContext {
+        let ctx = context();
         let snapshot = self.session.snapshot().await.unwrap();
         for table in TABLES {
             let path = RelationPath::parse("public", table).unwrap();
@@ -71,41 +76,71 @@ impl Tables {
     }
 }
 
+/// Plain DataFusion over files of its own.
+async fn plain(folder: &Path) -> SessionContext {
+    let (ctx, writer) = (context(), context());
+    let parts = SessionConfig::new().target_partitions();
+    for table in TABLES {
+        let files = folder.join(table);
+        for (at, part) in generate(table, parts).into_iter().enumerate() {
+            let source = in_memory(vec![part]);
+            writer.register_table("source", source).unwrap();
+            let file = files.join(format!("{at}.parquet"));
+            let copy = format!("COPY source TO '{}' STORED AS PARQUET", file.display());
+            run_plain(&writer, &copy).await;
+            writer.deregister_table("source").unwrap();
+        }
+        let options = ParquetReadOptions::default();
+        let register = ctx.register_parquet(table, files.to_str().unwrap(), options);
+        register.await.unwrap();
+    }
+    ctx
+}
+
+fn context() -> SessionContext {
+    SessionContext::new_with_config(SessionConfig::from_env().unwrap())
+}
+
+/// What is compared.
+struct Sides {
+    plain: SessionContext,
+    files: SessionContext,
+    tables: Tables,
+    clustered: Tables,
+}
+
 /// What a query took on each side.
 struct Taken {
     floor: Duration,
+    files: Duration,
     udr: Duration,
     clustered: Duration,
 }
 
-fn measure(
-    runtime: &Runtime,
-    query: &str,
-    plain: &SessionContext,
-    tables: &Tables,
-    clustered: &Tables,
-) -> Taken {
-    let mut rounds = [const { Vec::new() }; 3];
+fn measure(runtime: &Runtime, query: &str, sides: &Sides) -> Taken {
+    let mut rounds = [const { Vec::new() }; 4];
     // The first round warms up, and compares the answers.
     for round in 0..=ROUNDS {
-        let (expected, floor) = time(|| runtime.block_on(run_plain(plain, query)));
-        let (found, udr) = time(|| runtime.block_on(run(&tables.ctx, query)));
-        let (again, sorted) = time(|| runtime.block_on(run(&clustered.ctx, query)));
+        let (expected, floor) = time(|| runtime.block_on(run_plain(&sides.plain, query)));
+        let (found, udr) = time(|| runtime.block_on(run(&sides.tables.ctx, query)));
+        let (same, files) = time(|| runtime.block_on(run_plain(&sides.files, query)));
+        let (again, sorted) = time(|| runtime.block_on(run(&sides.clustered.ctx, query)));
         if round == 0 {
             let expected = pretty_format_batches(&expected).unwrap().to_string();
-            for found in [found, again] {
+            for found in [found, same, again] {
                 let found = pretty_format_batches(&found).unwrap().to_string();
                 assert_eq!(found, expected, "{query}");
             }
             continue;
         }
-        for (times, took) in rounds.iter_mut().zip([floor, udr, sorted]) {
+        for (times, took) in rounds.iter_mut().zip([floor, files, udr, sorted]) {
             times.push(took);
         }
     }
-    let [floor, udr, clustered] = rounds.map(median);
+    let [floor, files, udr, clustered] = rounds.map(median);
     Taken {
         floor,
+        files,
         udr,
         clustered,
     }
@@ -116,32 +151,74 @@ fn geometric_mean(ratios: impl ExactSizeIterator<Item = f64>) -> f64 {
     (ratios.map(f64::ln).sum::<f64>() / count).exp()
 }
 
+/// The queries that `UDR_BENCH_QUERY` asks for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark is configured by its environment"
+)]
+fn asked() -> Option<Vec<usize>> {
+    let asked = std::env::var("UDR_BENCH_QUERY").ok()?;
+    let numbers = asked.split(',').map(|number| number.trim().parse());
+    Some(numbers.collect::<Result<_, _>>().unwrap())
+}
+
+#[expect(clippy::print_stdout, reason = "the report of a benchmark")]
+fn explain(runtime: &Runtime, query: &str, sides: &Sides) {
+    for (name, ctx) in [
+        ("floor", &sides.plain),
+        ("files", &sides.files),
+        ("udr", &sides.tables.ctx),
+        ("clustered", &sides.clustered.ctx),
+    ] {
+        let plan = runtime.block_on(run_plain(ctx, &format!("EXPLAIN ANALYZE {query}")));
+        println!("{name}:\n{}", pretty_format_batches(&plan).unwrap());
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "the report of a benchmark")]
 fn main() {
     let scratch = scratch().unwrap();
     let runtime = Runtime::new().unwrap();
-    let (tables, clustered) = runtime.block_on(async {
-        let tables = Tables::load(&scratch.path().join("plain"), false).await;
-        let clustered = Tables::load(&scratch.path().join("clustered"), true).await;
-        (tables, clustered)
+    let sides = runtime.block_on(async {
+        let tables = Tables::load(&scratch.path().join("tables"), false).await;
+        Sides {
+            plain: plain(&scratch.path().join("plain")).await,
+            files: tables.files().await,
+            tables,
+            clustered: Tables::load(&scratch.path().join("clustered"), true).await,
+        }
     });
-    let plain = runtime.block_on(tables.plain());
     let share = |took: Duration, of: &Taken| took.as_secs_f64() / of.floor.as_secs_f64();
     let mut all = Vec::new();
-    for (at, query) in QUERIES.iter().enumerate() {
-        let taken = measure(&runtime, query, &plain, &tables, &clustered);
+    let asked = asked();
+    for (number, query) in (1..).zip(QUERIES) {
+        if asked.as_ref().is_some_and(|asked| !asked.contains(&number)) {
+            continue;
+        }
+        let taken = measure(&runtime, query, &sides);
         println!(
-            "tpch q{:02}: floor {:.1?}, udr {:.1?} = {:.2} of its time, clustered {:.1?} = {:.2}",
-            at + 1,
+            "tpch q{number:02}: floor {:.1?}, over udr's files {:.2}, udr {:.1?} = {:.2} of its \
+             time, clustered {:.1?} = {:.2}",
             taken.floor,
+            share(taken.files, &taken),
             taken.udr,
             share(taken.udr, &taken),
             taken.clustered,
             share(taken.clustered, &taken),
         );
+        if asked.is_some() {
+            explain(&runtime, query, &sides);
+        }
         all.push(taken);
     }
-    let udr = geometric_mean(all.iter().map(|taken| share(taken.udr, taken)));
-    let sorted = geometric_mean(all.iter().map(|taken| share(taken.clustered, taken)));
-    println!("tpch: geometric mean of the floor's time: udr {udr:.3}, clustered {sorted:.3}");
+    let mean = |side: fn(&Taken) -> Duration| {
+        geometric_mean(all.iter().map(|taken| share(side(taken), taken)))
+    };
+    println!(
+        "tpch: geometric mean of the floor's time: over udr's files {:.3}, udr {:.3}, clustered \
+         {:.3}",
+        mean(|taken| taken.files),
+        mean(|taken| taken.udr),
+        mean(|taken| taken.clustered),
+    );
 }

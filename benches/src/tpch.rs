@@ -29,14 +29,21 @@ pub const TABLES: [&str; 8] = [
 /// What the rows of the large tables are sorted by where they are clustered.
 pub const ORDERS: [(&str, &str); 2] = [("orders", "o_orderdate"), ("lineitem", "l_shipdate")];
 
-fn collect(parts: i32, part: impl Fn(i32) -> Box<dyn RecordBatchIterator>) -> MemTable {
-    let schema = Arc::clone(part(1).schema());
-    let parts = (1..=parts).map(|n| part(n).collect::<Vec<RecordBatch>>());
-    MemTable::try_new(schema, parts.collect()).unwrap()
+fn collect(
+    parts: i32,
+    part: impl Fn(i32) -> Box<dyn RecordBatchIterator>,
+) -> Vec<Vec<RecordBatch>> {
+    (1..=parts).map(|n| part(n).collect()).collect()
 }
 
-/// The rows of a table in memory, in `parts` parts.
-pub fn generate(table: &str, parts: usize) -> MemTable {
+/// Parts of a table in memory.
+pub fn in_memory(parts: Vec<Vec<RecordBatch>>) -> Arc<MemTable> {
+    let schema = parts.iter().flatten().next().unwrap().schema();
+    Arc::new(MemTable::try_new(schema, parts).unwrap())
+}
+
+/// The rows of a table, in `parts` parts if it is large.
+pub fn generate(table: &str, parts: usize) -> Vec<Vec<RecordBatch>> {
     let count = i32::try_from(parts).unwrap();
     let sf = scale_factor();
     match table {

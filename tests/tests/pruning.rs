@@ -1,4 +1,5 @@
-//! Whatever a table is partitioned and sorted by, a filter finds the rows that it finds in memory.
+//! Whatever a table is partitioned and sorted by, a filter finds the rows that it finds in memory,
+//! and they come in the order that is asked for.
 //!
 //! Values are few and at the edges of their types, so that many are equal, least, greatest, not a
 //! number or NULL, and strings are longer than bounds are.
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
+use arrow::util::display::array_value_to_string;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use object_store::ObjectStore;
@@ -130,7 +132,7 @@ fn literal(column: usize, n: usize) -> String {
 #[derive(Debug, Clone)]
 struct Case {
     partition: Vec<&'static str>,
-    sort: Vec<&'static str>,
+    sort: Vec<String>,
     /// For each insert the rows, each the numbers of its values; from 200 on it is NULL.
     inserts: Vec<Vec<Vec<u8>>>,
     filters: Vec<String>,
@@ -170,12 +172,19 @@ fn case() -> impl Strategy<Value = Case> {
     let terms = COLUMNS.iter().flat_map(|column| column.2.iter().copied());
     let terms = terms.collect::<Vec<_>>();
     let names = COLUMNS.iter().map(|column| column.0).collect::<Vec<_>>();
+    let sort = subsequence(names, 0..3).prop_flat_map(|names| {
+        let directions = ["", " DESC", " NULLS FIRST", " DESC NULLS LAST"];
+        let terms = names.into_iter().map(move |name| {
+            select(directions.to_vec()).prop_map(move |direction| format!("{name}{direction}"))
+        });
+        terms.collect::<Vec<_>>()
+    });
     let row = proptest::collection::vec(any::<u8>(), COLUMNS.len());
     let rows = proptest::collection::vec(row, 1..12);
     (
         subsequence(terms, 0..3),
-        subsequence(names, 0..3),
-        proptest::collection::vec(rows, 1..4),
+        sort,
+        proptest::collection::vec(rows, 1..6),
         proptest::collection::vec(filter(), 12),
         any::<bool>(),
     )
@@ -202,6 +211,28 @@ async fn ids(ctx: &SessionContext, table: &str, filter: &str) -> Vec<i64> {
         .iter()
         .map(|batch| batch.column(0).as_primitive::<Int64Type>());
     ids.flat_map(|ids| ids.values().to_vec()).collect()
+}
+
+/// Queries whose rows have one order, of a table that is sorted by `sort`.
+fn queries(sort: &[String]) -> Vec<String> {
+    let mut queries = vec![
+        "SELECT sum(i8), sum(i64), sum(u64), sum(n), min(s), max(ts), count(x) FROM $".to_owned(),
+    ];
+    if let Some(leading) = sort.first() {
+        let order = sort.join(", ");
+        let name = leading.split(' ').next().unwrap();
+        queries.extend([
+            format!("SELECT id FROM $ ORDER BY {order}, id"),
+            format!("SELECT id, {name} FROM $ WHERE id % 3 > 0 ORDER BY {order}, id LIMIT 5"),
+            format!("SELECT id FROM $ ORDER BY {leading}, id DESC"),
+            format!("SELECT id FROM $ ORDER BY {name}, id OFFSET 2"),
+            format!("SELECT id FROM $ ORDER BY {name} DESC NULLS LAST, id LIMIT 9"),
+            format!("SELECT min(id), count(*) FROM $ GROUP BY {name} ORDER BY 1"),
+            format!("SELECT id, row_number() OVER (ORDER BY {order}, id ROWS UNBOUNDED PRECEDING) FROM $ ORDER BY id"),
+            format!("SELECT a.id, b.id FROM $ a JOIN $ b ON a.{name} = b.{name} ORDER BY 1, 2"),
+        ]);
+    }
+    queries
 }
 
 async fn run(case: Case) {
@@ -246,6 +277,21 @@ async fn run(case: Case) {
     for filter in &case.filters {
         let expected = ids(&ctx, "datafusion.public.m", filter).await;
         assert_eq!(ids(&ctx, "t", filter).await, expected, "{sql}: {filter}");
+    }
+    for query in queries(&case.sort) {
+        let rows = async |table: &str| {
+            let batches = collect(&ctx, &query.replace('$', table)).await;
+            let rows = batches.iter().flat_map(|batch| {
+                (0..batch.num_rows()).map(move |row| {
+                    let columns = batch.columns().iter();
+                    let values = columns.map(|column| array_value_to_string(column, row).unwrap());
+                    values.collect::<Vec<_>>().join("|")
+                })
+            });
+            rows.collect::<Vec<_>>()
+        };
+        let expected = rows("datafusion.public.m").await;
+        assert_eq!(rows("t").await, expected, "{sql}: {query}");
     }
     check(&open(store).await.unwrap()).await;
 }

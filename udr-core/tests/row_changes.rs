@@ -482,6 +482,7 @@ async fn fsck_reports_identities_that_a_file_has_and_its_entry_denies() {
         .remove(0);
     let lying = DataFile {
         carries_identity: false,
+        sorted_by: Vec::new(),
         adopted: None,
         ..honest
     };

@@ -18,6 +18,7 @@ mod insert;
 mod live_rows;
 mod merge;
 mod names;
+mod order;
 mod outcomes;
 mod partitions;
 mod pinning;

@@ -264,6 +264,7 @@ impl Adoption<'_> {
             added_at: 0,
             deletes: None,
             carries_identity: false,
+            sorted_by: Vec::new(),
             adopted: Some(Arc::new(adopted)),
         })
     }
@@ -285,10 +286,11 @@ impl Adoption<'_> {
         }
         let relaxed = self.schema.relaxed();
         let mut batches = read_batches(self.store, self.table, file, &relaxed).await?;
-        let mut found = Found::default();
+        let mut found = Found::new(self.schema.sorted_by(), self.schema);
         while let Some(batch) = batches.try_next().await? {
             found.add(self.schema, &batch)?;
         }
+        file.sorted_by = found.order().to_vec();
         let mut stats = found.stats(self.schema);
         for field in self.schema.fields().iter().filter(|field| !field.nullable) {
             let nulls = stats.get(&field.id).and_then(|stats| stats.null_count);

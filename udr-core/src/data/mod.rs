@@ -14,6 +14,7 @@ mod live;
 mod partition;
 mod reader;
 mod row_identity;
+mod seen;
 mod stats;
 mod verify;
 mod writer;

@@ -52,6 +52,7 @@ impl PartitionValues {
                 lower: value.as_ref().map(bound).and_then(lower_bound),
                 upper: value.as_ref().map(bound).and_then(upper_bound),
                 null_count: Some(if value.is_some() { 0 } else { rows }),
+                sum: None,
             };
             (*id, stats)
         });

@@ -2,80 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray as _, PrimitiveArray, RecordBatch};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Float32Type, Float64Type};
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 
+use super::seen::SeenRows;
 use crate::format::{Bound, ColumnStats, Schema, Type, Value};
 use crate::id::FieldId;
 
 /// Strings and binaries in bounds are cut to this many bytes.
 const BOUND_BYTES_MAX: usize = Type::BOUND_BYTES_MAX;
 
-/// The columns that hold NaN: Parquet's statistics leave it out, so they bound nothing there.
-#[derive(Debug)]
-pub(super) struct NanColumns {
-    /// By position; `None` for columns that are no floats.
-    seen: Vec<Option<bool>>,
-}
-
-impl NanColumns {
-    pub(super) fn new(schema: &Schema) -> Self {
-        let float = |ty: &Type| matches!(ty, Type::Float32 | Type::Float64);
-        Self {
-            seen: schema
-                .fields()
-                .iter()
-                .map(|f| float(&f.ty).then_some(false))
-                .collect(),
-        }
-    }
-
-    pub(super) fn look_at(&mut self, batch: &RecordBatch) {
-        for (seen, column) in self.seen.iter_mut().zip(batch.columns()) {
-            if *seen == Some(false) {
-                *seen = Some(has_nan(column.as_ref()));
-            }
-        }
-    }
-
-    fn contains(&self, column: usize) -> bool {
-        self.seen
-            .get(column)
-            .is_some_and(|seen| *seen == Some(true))
-    }
-}
-
-/// Whether a row that is not NULL is NaN.
-pub(super) fn has_nan(array: &dyn Array) -> bool {
-    match array.data_type() {
-        DataType::Float32 => nan_in(array.as_primitive::<Float32Type>(), f32::is_nan),
-        DataType::Float64 => nan_in(array.as_primitive::<Float64Type>(), f64::is_nan),
-        _ => false,
-    }
-}
-
-fn nan_in<T: ArrowPrimitiveType>(
-    array: &PrimitiveArray<T>,
-    is_nan: impl Fn(T::Native) -> bool,
-) -> bool {
-    // Without a branch per value the inner loop is vectorised.
-    let found = array.values().chunks(1_024).any(|chunk| {
-        chunk
-            .iter()
-            .fold(false, |found, value| found | is_nan(*value))
-    });
-    // Rows that are NULL can hold anything.
-    found && (array.null_count() == 0 || array.iter().flatten().any(is_nan))
-}
-
-/// The statistics of every top-level column that is not nested, over all row groups.
+/// The statistics of every top-level column that is not nested, over all row groups. What Parquet
+/// does not count was `seen`; else it is unknown, and bounds hold for values that are not NaN.
 pub(super) fn file_stats(
     schema: &Schema,
     metadata: &ParquetMetaData,
-    nans: &NanColumns,
+    seen: Option<&SeenRows>,
 ) -> BTreeMap<FieldId, ColumnStats> {
     let parquet = metadata.file_metadata().schema_descr();
     let mut columns = BTreeMap::new();
@@ -87,7 +30,7 @@ pub(super) fn file_stats(
         if !field.ty.children().is_empty() {
             continue;
         }
-        let bounded = field.ty.has_bounds() && !nans.contains(position);
+        let bounded = field.ty.has_bounds() && !seen.is_some_and(|seen| seen.has_nan(position));
         let mut total: Option<(u64, ColumnStats)> = None;
         for group in metadata.row_groups() {
             let rows = u64::try_from(group.num_rows()).unwrap_or(0);
@@ -101,7 +44,9 @@ pub(super) fn file_stats(
                 Some((before, sum)) => (before + rows, sum.union(before, &stats, rows)),
             });
         }
-        columns.insert(field.id, total.unwrap_or_default().1);
+        let (_, mut stats) = total.unwrap_or_default();
+        stats.sum = seen.and_then(|seen| seen.sum(position));
+        columns.insert(field.id, stats);
     }
     columns
 }
@@ -119,6 +64,7 @@ fn chunk_stats(ty: &Type, bounded: bool, statistics: Option<&Statistics>) -> Col
         lower: lower.and_then(lower_bound),
         upper: upper.and_then(upper_bound),
         null_count: statistics.null_count_opt(),
+        sum: None,
     }
 }
 

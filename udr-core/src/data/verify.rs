@@ -21,9 +21,10 @@ use super::evolve::{self, is_current};
 use super::footer::fetch_footer;
 use super::live::read_identities;
 use super::reader::read_verified_batches;
-use super::stats::{NanColumns, file_stats, has_nan, lower_bound, upper_bound};
+use super::seen::{SeenOrder, add_sum, has_nan};
+use super::stats::{file_stats, lower_bound, upper_bound};
 use crate::error::{Error, Result};
-use crate::format::{Bound, ColumnStats, DataFile, Field, Schema, Value, evolved_stats};
+use crate::format::{Bound, ColumnStats, DataFile, Field, Schema, SortField, Value, evolved_stats};
 use crate::id::{FieldId, TableId};
 use crate::store::{Place, Store, Verify};
 
@@ -77,7 +78,7 @@ fn compare_recorded(
 ) -> Result<()> {
     let written = Schema::of_file(columns)?;
     // Parquet leaves NaN out, so what it says of floats holds for the other values.
-    let recorded = file_stats(&written, footer, &NanColumns::new(&written));
+    let recorded = file_stats(&written, footer, None);
     let recorded = evolved_stats(&recorded, &written, schema)?;
     let wrong = |entry: Option<&Bound>, recorded: Option<&Bound>, outer| {
         let exact = recorded.filter(|bound| bound.exact);
@@ -121,8 +122,8 @@ fn wrong_statistic(what: &str, id: FieldId, schema: &Schema) -> Error {
 
 /// Reads all of a data file and checks that it is what its entry says.
 ///
-/// That is: length and digest of the file and of its footer, the number of rows, types and field
-/// ids of its columns, and that no statistic is wrong. Statistics may be absent, and bounds that
+/// That is: length and digest of the file and of its footer, the number of rows, their order, types
+/// and field ids of its columns, and that no statistic is wrong. Statistics may be absent, and bounds that
 /// are not exact may be wider than the values.
 ///
 /// # Errors
@@ -140,7 +141,7 @@ pub async fn verify_data_file(
         .await?;
     verify_footer(store, table, file, schema).await?;
 
-    let mut found = Found::default();
+    let mut found = Found::new(&file.sorted_by, schema);
     // A column that is NOT NULL by now may have been written when it was not, with rows that are
     // deleted.
     let relaxed = schema.relaxed();
@@ -258,25 +259,41 @@ fn collect_ids(column: &ParquetType, ids: &mut BTreeSet<i32>) -> bool {
 }
 
 /// What the rows of a file hold.
-#[derive(Default)]
 pub(super) struct Found {
     rows: u64,
     columns: BTreeMap<FieldId, FoundColumn>,
+    order: SeenOrder,
 }
 
-#[derive(Default)]
 struct FoundColumn {
     /// How many rows were looked at: not all, where some have no value of a partition field.
     rows: u64,
     nulls: u64,
     nan: bool,
+    /// `None` if it has none, or one that is too large.
+    sum: Option<i128>,
     least: Option<Value>,
     greatest: Option<Value>,
 }
 
 impl Found {
+    /// Of no rows yet, which may come in `order`.
+    pub(super) fn new(order: &[SortField], schema: &Schema) -> Self {
+        Self {
+            rows: 0,
+            columns: BTreeMap::new(),
+            order: SeenOrder::new(order, schema),
+        }
+    }
+
+    /// The order that the rows have.
+    pub(super) fn order(&self) -> &[SortField] {
+        self.order.fields()
+    }
+
     pub(super) fn add(&mut self, schema: &Schema, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
+        self.order.look_at(batch)?;
         for (field, array) in schema.fields().iter().zip(batch.columns()) {
             self.add_column(field, array)?;
             let partitions = schema.partition_fields().iter();
@@ -294,10 +311,12 @@ impl Found {
     }
 
     fn add_column(&mut self, field: &Field, array: &ArrayRef) -> Result<()> {
-        let column = self.columns.entry(field.id).or_default();
+        let column = self.columns.entry(field.id);
+        let column = column.or_insert_with(|| FoundColumn::new(field));
         column.rows += array.len() as u64;
         column.nulls += array.logical_null_count() as u64;
         column.nan |= has_nan(array.as_ref());
+        column.sum = column.sum.and_then(|sum| add_sum(sum, array.as_ref()));
         if field.ty.has_bounds() {
             let (least, greatest) = extremes(array)?;
             keep(&mut column.least, least, Ordering::Less);
@@ -328,6 +347,10 @@ impl Found {
                 lower: bound(&found.least).and_then(lower_bound),
                 upper: bound(&found.greatest).and_then(upper_bound),
                 null_count: Some(found.nulls),
+                sum: found
+                    .sum
+                    .filter(|_| own)
+                    .and_then(ColumnStats::storable_sum),
             };
             stats.insert(field.id, column);
         }
@@ -341,6 +364,12 @@ impl Found {
                     .with("entry", file.rows)
                     .with("file", self.rows),
             );
+        }
+        let order = SeenOrder::new(&file.sorted_by, schema);
+        if self.order() != order.fields() {
+            return Err(Error::corrupt(
+                "the rows of a data file are not in the order that its entry says",
+            ));
         }
         for field in schema.fields().iter().filter(|field| !field.nullable) {
             let nulls = self.columns.get(&field.id).map_or(0, |column| column.nulls);
@@ -363,9 +392,23 @@ impl Found {
 }
 
 impl FoundColumn {
+    fn new(field: &Field) -> Self {
+        Self {
+            rows: 0,
+            nulls: 0,
+            nan: false,
+            sum: field.ty.has_sum().then_some(0),
+            least: None,
+            greatest: None,
+        }
+    }
+
     fn compare(&self, stats: &ColumnStats) -> Result<(), &'static str> {
         if stats.null_count.is_some_and(|nulls| nulls != self.nulls) {
             return Err("null count");
+        }
+        if stats.sum.is_some() && stats.sum != self.sum {
+            return Err("sum");
         }
         if self.nan && (stats.lower.is_some() || stats.upper.is_some()) {
             return Err("bounds of a column with NaN");

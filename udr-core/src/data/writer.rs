@@ -19,10 +19,11 @@ use super::batch::conform;
 use super::chunks::ChunkHashes;
 use super::partition::{Part, PartitionKey, PartitionValues, Partitioner};
 use super::row_identity::RowIdentity;
-use super::stats::{NanColumns, file_stats};
+use super::seen::SeenRows;
+use super::stats::file_stats;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::format::{ColumnStats, DataFile, ObjectRef, Schema};
+use crate::format::{ColumnStats, DataFile, ObjectRef, Schema, SortField};
 use crate::id::{Digest, Epoch, FieldId, FileId, TableId};
 use crate::store::{StagedFile, Store};
 
@@ -383,7 +384,7 @@ impl Layout {
 struct OpenFile {
     writer: ArrowWriter<Sink>,
     chunks: ChunkHashes,
-    nans: NanColumns,
+    seen: SeenRows,
     rows: u64,
     /// Its place in the order in which files were begun.
     place: usize,
@@ -399,6 +400,7 @@ struct FinishedFile {
     footer_digest: Digest,
     rows: u64,
     columns: BTreeMap<FieldId, ColumnStats>,
+    sorted_by: Vec<SortField>,
 }
 
 impl FinishedFile {
@@ -415,6 +417,7 @@ impl FinishedFile {
             added_at: 0,
             deletes: None,
             carries_identity: self.carries_identity,
+            sorted_by: self.sorted_by,
             adopted: None,
         })
     }
@@ -441,7 +444,7 @@ impl OpenFile {
         Ok(Self {
             writer,
             chunks,
-            nans: NanColumns::new(&layout.schema),
+            seen: SeenRows::new(&layout.schema),
             rows: 0,
             place,
             values,
@@ -449,7 +452,7 @@ impl OpenFile {
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.nans.look_at(batch);
+        self.seen.look_at(batch)?;
         self.writer.write(batch).map_err(encode_error)?;
         self.rows += batch.num_rows() as u64;
         Ok(())
@@ -484,7 +487,7 @@ impl OpenFile {
         };
         let footer_bytes = u32::try_from(footer.bytes)
             .map_err(|e| Error::internal("the footer of a data file is too long").with_source(e))?;
-        let mut columns = file_stats(&layout.schema, &metadata, &self.nans);
+        let mut columns = file_stats(&layout.schema, &metadata, Some(&self.seen));
         columns.extend(self.values.stats(self.rows));
         let file = FinishedFile {
             staged,
@@ -493,6 +496,7 @@ impl OpenFile {
             footer_digest: footer.hasher.finalize().into(),
             rows: self.rows,
             columns,
+            sorted_by: self.seen.order().to_vec(),
             carries_identity: layout.identity == RowIdentity::Carried,
         };
         Ok((self.place, file))

@@ -32,9 +32,21 @@ pub struct ColumnStats {
     /// How many rows are NULL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub null_count: Option<u64>,
+    /// What the values of an integer or decimal column add up to, unscaled; 0 of none. At most 38
+    /// digits.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "sum_text")]
+    pub sum: Option<i128>,
 }
 
 impl ColumnStats {
+    /// The most that a sum can be, in either direction.
+    const SUM_MAX: u128 = 10u128.pow(38) - 1;
+
+    /// A sum that can be stored.
+    pub(crate) fn storable_sum(sum: i128) -> Option<i128> {
+        (sum.unsigned_abs() <= Self::SUM_MAX).then_some(sum)
+    }
+
     /// What is known of the rows of both; `rows` are those that `self` and `other` describe.
     ///
     /// A side whose rows are all NULL has no bounds and does not widen the other's.
@@ -55,10 +67,13 @@ impl ColumnStats {
             (Some(a), Some(b)) => a.checked_add(b),
             _ => None,
         };
+        let sum = self.sum.zip(other.sum);
+        let sum = sum.and_then(|(a, b)| a.checked_add(b));
         Self {
             lower,
             upper,
             null_count,
+            sum: sum.and_then(Self::storable_sum),
         }
     }
 }
@@ -83,6 +98,7 @@ impl ColumnStats {
             lower: widened(&self.lower)?,
             upper: widened(&self.upper)?,
             null_count: self.null_count,
+            sum: self.sum,
         })
     }
 }
@@ -144,7 +160,7 @@ pub fn merge_column_stats<'a>(
 /// What still holds of the columns of `rows` rows once `deleted` of them are gone.
 ///
 /// Bounds hold, but no row need have the value any more. A null count holds if it says that no row
-/// is NULL, or every one.
+/// is NULL, or every one. A sum does not.
 pub fn live_column_stats(
     rows: u64,
     deleted: u64,
@@ -170,8 +186,32 @@ pub fn live_column_stats(
                     Some(nulls) if nulls == rows => rows.checked_sub(deleted),
                     _ => None,
                 },
+                sum: None,
             };
             (*id, live)
         })
         .collect()
+}
+
+/// Numbers of 128 bits are text, as those of bounds are.
+mod sum_text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    #[expect(clippy::ref_option, reason = "serde passes a reference")]
+    pub(super) fn serialize<S: Serializer>(
+        sum: &Option<i128>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match sum {
+            Some(sum) => serializer.collect_str(sum),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<i128>, D::Error> {
+        let sum = String::deserialize(deserializer)?;
+        sum.parse().map(Some).map_err(D::Error::custom)
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Adopted, ColumnStats, ObjectRef};
+use super::{Adopted, ColumnStats, ObjectRef, SortField};
 use crate::error::{Error, Result};
 use crate::id::{Digest, FieldId, FileId};
 
@@ -36,6 +36,10 @@ pub struct DataFile {
     /// Whether it has the columns that say where its rows were first written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub carries_identity: bool,
+    /// The order that its rows have, as far as it is known; deleted ones included. Columns that the
+    /// table does not have any more can be among it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sorted_by: Vec<SortField>,
     /// Where it was found; none if it was written by the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Arc<Adopted>>,

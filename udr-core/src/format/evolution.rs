@@ -268,6 +268,7 @@ impl Field {
         let Some(initial) = &self.initial else {
             return self.nullable.then(|| ColumnStats {
                 null_count: Some(rows),
+                sum: self.ty.has_sum().then_some(0),
                 ..ColumnStats::default()
             });
         };
@@ -282,10 +283,19 @@ impl Field {
             value: initial.clone(),
             exact: true,
         });
+        let addend = match initial {
+            Value::Int(value) => Some((*value).into()),
+            Value::UInt(value) => Some((*value).into()),
+            Value::Decimal(value) => Some(*value),
+            _ => None,
+        };
+        let addend = addend.filter(|_| self.ty.has_sum());
+        let sum = addend.and_then(|addend: i128| addend.checked_mul(rows.into()));
         Some(ColumnStats {
             lower: bound.clone(),
             upper: bound,
             null_count: Some(0),
+            sum: sum.and_then(ColumnStats::storable_sum),
         })
     }
 }

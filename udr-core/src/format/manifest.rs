@@ -3,8 +3,8 @@
 //! A leaf (level 0) has a row for each data file, an inner manifest a row for each manifest below.
 //! They are Parquet, so that statistics are typed and a table's own metadata can be queried like
 //! any table. Columns: what identifies the entry, then for each column of the table
-//! `c<field id>.lower`, `.upper`, `.exact` (bit 0: lower, bit 1: upper) and `.nulls`, each absent
-//! where no entry has it.
+//! `c<field id>.lower`, `.upper`, `.exact` (bit 0: lower, bit 1: upper), `.nulls` and `.sum`, each
+//! absent where no entry has it.
 
 mod columns;
 mod encode;
@@ -298,6 +298,7 @@ impl Manifest {
                     added_at: added_at.value(row),
                     deletes: optional.deletes(row)?,
                     carries_identity: optional.carries_identity(row),
+                    sorted_by: optional.sorted_by(row)?,
                     adopted: optional.adopted(row)?,
                 };
                 file.validate()?;

@@ -51,6 +51,7 @@ fn stats(lower: Value, upper: Value) -> ColumnStats {
             exact: false,
         }),
         null_count: Some(1),
+        sum: None,
     }
 }
 
@@ -114,6 +115,7 @@ fn file(n: u8) -> Arc<DataFile> {
         added_at: 3,
         deletes: None,
         carries_identity: false,
+        sorted_by: Vec::new(),
         adopted: None,
     })
 }

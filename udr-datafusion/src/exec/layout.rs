@@ -18,7 +18,7 @@ use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _, Partitioning};
-use udr_core::format::{Schema, Transform, Type};
+use udr_core::format::{Schema, SortField, Transform, Type};
 
 use crate::error::to_datafusion;
 
@@ -52,17 +52,9 @@ impl RowLayout {
                 }),
             })
         });
-        let sort = schema.sorted_by().iter().filter_map(|field| {
-            let (column, _) = column(field.source)?;
-            let options = SortOptions {
-                descending: field.descending,
-                nulls_first: field.nulls_first,
-            };
-            Some(PhysicalSortExpr::new(column, options))
-        });
         Self {
             partition: partition.collect(),
-            sort: sort.collect(),
+            sort: sort_exprs(schema, schema.sorted_by()),
         }
     }
 
@@ -104,6 +96,21 @@ impl RowLayout {
         let sorted = SortExec::new(ordering, input).with_preserve_partitioning(true);
         Ok(Arc::new(sorted))
     }
+}
+
+/// An order over the columns of a table; it ends at one that the table does not have.
+pub(crate) fn sort_exprs(schema: &Schema, order: &[SortField]) -> Vec<PhysicalSortExpr> {
+    let terms = order.iter().map_while(|field| {
+        let mut columns = schema.fields().iter().enumerate();
+        let (at, column) = columns.find(|(_, column)| column.id == field.source)?;
+        let options = SortOptions {
+            descending: field.descending,
+            nulls_first: field.nulls_first,
+        };
+        let column = Arc::new(Column::new(&column.name, at));
+        Some(PhysicalSortExpr::new(column, options))
+    });
+    terms.collect()
 }
 
 /// What a transform makes of a column.

@@ -18,6 +18,7 @@ mod write;
 pub(crate) use change::{RowChange, RowTarget, UdrChangeExec};
 pub(crate) use command::Runs;
 pub use command::{CommandExec, CommandTable};
+pub(crate) use layout::sort_exprs;
 pub(crate) use mutation::Action;
 pub(crate) use partition_writer::FileSpec;
 pub(crate) use returned::{Returned, UdrReturningExec, keeping};

@@ -9,6 +9,7 @@ mod file_rows;
 mod join_side;
 mod live_rows;
 mod object_store;
+mod order;
 mod predicate;
 mod provider;
 mod reader;

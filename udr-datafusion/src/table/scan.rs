@@ -13,6 +13,7 @@ use datafusion::datasource::physical_plan::{
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DataFusionResult;
+use datafusion::physical_expr::LexOrdering;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
@@ -25,6 +26,7 @@ use udr_core::snapshot::{FileTask, Prune, TableSnapshot};
 use super::evolution::ByFieldId;
 use super::file_rows::Files;
 use super::live_rows::LiveRows;
+use super::order::ordered;
 use super::predicate::TablePredicate;
 use super::reader::DataFileReaderFactory;
 use super::row_columns::RowColumns;
@@ -75,10 +77,10 @@ impl Scan<'_> {
         }
         let statistics = self.statistics(&schema, &files, whole);
         let statistics = statistics.map_err(to_datafusion)?;
-        let partitions = state.config().target_partitions();
+        let partitions = state.config().target_partitions().max(1);
         let deleted = files.iter().map(FileTask::deleted_rows).sum::<u64>();
         let groups = self.groups(&schema, files, partitions).await;
-        let groups = groups.map_err(to_datafusion)?;
+        let (groups, ordering) = groups.map_err(to_datafusion)?;
         let mut options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
@@ -98,6 +100,7 @@ impl Scan<'_> {
         }
         let config = FileScanConfigBuilder::new(self.session.store_url().clone(), source)
             .with_file_groups(groups)
+            .with_output_ordering(ordering.into_iter().collect())
             .with_statistics(statistics)
             .with_limit(self.limit)
             .with_projection_indices(self.projection.cloned())?
@@ -116,13 +119,7 @@ impl Scan<'_> {
         let (table, columns) = (self.table, self.table.arrow_schema());
         let mut found = if whole && self.limit.is_none() {
             let known = table.column_stats();
-            statistics(
-                table.schema(),
-                &columns,
-                table.rows(),
-                table.bytes(),
-                &known,
-            )?
+            statistics(table.schema(), &columns, table.rows(), &known)?
         } else {
             of_files(table.schema(), &columns, tasks)?
         };
@@ -131,57 +128,56 @@ impl Scan<'_> {
             // The rows that will be read are some of these.
             found = found.to_inexact();
         }
-        if self.rows == RowColumns::Place {
-            // Files are smaller than their rows in memory, and a join keeps the smaller side whole:
-            // it shall compare the target of a change by rows.
-            found.total_byte_size = Precision::Absent;
-        }
         Ok(padded(found, schema))
     }
 
-    /// The files, dealt out to partitions of about the same size.
+    /// The files, dealt out to partitions of about the same size, and the order of their rows, if
+    /// they have one.
     async fn groups(
         &self,
         schema: &TableSchema,
-        mut tasks: Vec<FileTask>,
+        tasks: Vec<FileTask>,
         partitions: usize,
-    ) -> Result<Vec<FileGroup>> {
-        let partitions = partitions.clamp(1, tasks.len());
+    ) -> Result<(Vec<FileGroup>, Option<LexOrdering>)> {
         let with_statistics = tasks.len() <= FILES_MAX;
-        // The largest first, each to the partition that has least; ties in the order of digests,
-        // so that equal states have equal plans.
-        tasks.sort_by_key(|task| {
-            let object = task.file.object;
-            (std::cmp::Reverse(object.bytes), object.digest)
-        });
-        let deleted = self.deleted(&tasks).await?;
+        // Changes of rows have no use for an order.
+        let ordered_files = with_statistics && self.rows == RowColumns::None;
+        let files = Some(&tasks).filter(|_| ordered_files);
+        let ordered = files.and_then(|files| ordered(self.table.schema(), files, partitions));
+        let (dealt, ordering) = match ordered {
+            Some(files) => (files.partitions, Some(files.ordering)),
+            None => (even(tasks, partitions), None),
+        };
+        let tasks = || dealt.iter().flatten();
+        let mut deleted = self.deleted(tasks()).await?.into_iter();
         let first = match self.rows {
-            RowColumns::Place => self.pin.number(tasks.iter().map(|t| Arc::clone(&t.file)))?,
+            RowColumns::Place => self.pin.number(tasks().map(|t| Arc::clone(&t.file)))?,
             RowColumns::None | RowColumns::Origin => 0,
         };
-        let mut groups = vec![(0u64, Vec::new()); partitions];
-        for ((task, deleted), number) in tasks.into_iter().zip(deleted).zip(first..) {
-            let bytes = task.file.object.bytes;
-            let mut file = self.partitioned_file(schema, &task, with_statistics)?;
+        let mut numbers = first..;
+        let mut file = |task: &FileTask| {
+            let mut file = self.partitioned_file(schema, task, with_statistics)?;
+            let number = numbers.next().unwrap_or_default();
             file.partition_values = self.rows.constants(&task.file, number);
-            if let Some(deleted) = deleted {
-                file = file.with_extension(deleted);
-            }
-            if let Some((total, group)) = groups.iter_mut().min_by_key(|(total, _)| *total) {
-                *total += bytes;
-                group.push(file);
-            }
-        }
-        Ok(groups
-            .into_iter()
-            .map(|(_, files)| FileGroup::new(files))
-            .collect())
+            Ok(match deleted.next().flatten() {
+                Some(deleted) => file.with_extension(deleted),
+                None => file,
+            })
+        };
+        let groups = dealt.iter().map(|tasks| {
+            let files = tasks.iter().map(&mut file);
+            Ok(FileGroup::new(files.collect::<Result<_>>()?))
+        });
+        Ok((groups.collect::<Result<_>>()?, ordering))
     }
 
     /// The deleted rows of each file.
-    async fn deleted(&self, tasks: &[FileTask]) -> Result<Vec<Option<Arc<DeletionVector>>>> {
+    async fn deleted(
+        &self,
+        tasks: impl Iterator<Item = &FileTask>,
+    ) -> Result<Vec<Option<Arc<DeletionVector>>>> {
         let (store, table) = (self.session.repository().store(), self.table.id());
-        let vectors = tasks.iter().cloned();
+        let vectors = tasks.cloned();
         let vectors = vectors.map(|task| async move { task.deleted(store, table).await });
         futures::stream::iter(vectors)
             .buffered(VECTORS)
@@ -201,12 +197,29 @@ impl Scan<'_> {
         let mut partitioned = PartitionedFile::new(name, file.object.bytes);
         if with_statistics {
             let columns = self.table.arrow_schema();
-            let (rows, bytes) = (file.rows, file.object.bytes);
-            let found = statistics(self.table.schema(), &columns, rows, bytes, &file.columns)?;
+            let found = statistics(self.table.schema(), &columns, file.rows, &file.columns)?;
             partitioned.statistics = Some(Arc::new(padded(found, schema)));
         }
         Ok(partitioned.with_extension(Arc::clone(file)))
     }
+}
+
+/// Files dealt out to partitions of about the same size.
+fn even(mut tasks: Vec<FileTask>, partitions: usize) -> Vec<Vec<FileTask>> {
+    // The largest first, each to the partition that has least; ties in the order of digests, so that
+    // equal states have equal plans.
+    tasks.sort_by_key(|task| {
+        let object = task.file.object;
+        (std::cmp::Reverse(object.bytes), object.digest)
+    });
+    let mut dealt = vec![(0u64, Vec::new()); partitions.min(tasks.len())];
+    for task in tasks {
+        if let Some((total, files)) = dealt.iter_mut().min_by_key(|(total, _)| *total) {
+            *total += task.file.object.bytes;
+            files.push(task);
+        }
+    }
+    dealt.into_iter().map(|(_, files)| files).collect()
 }
 
 /// Adds how many values columns had when they were counted, which is no fact by now.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::Schema as ArrowSchema;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Schema as ArrowSchema};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use udr_core::Result;
@@ -27,7 +27,6 @@ pub(super) fn statistics(
     schema: &Schema,
     arrow_schema: &ArrowSchema,
     rows: u64,
-    bytes: u64,
     columns: &BTreeMap<FieldId, ColumnStats>,
 ) -> Result<Statistics> {
     let column_statistics = schema
@@ -35,14 +34,16 @@ pub(super) fn statistics(
         .iter()
         .zip(arrow_schema.fields())
         .map(|(field, arrow)| match columns.get(&field.id) {
-            Some(stats) => column(stats, arrow.data_type()),
+            Some(stats) => column(stats, arrow.data_type(), rows),
             None => Ok(ColumnStatistics::new_unknown()),
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(Statistics {
         num_rows: exact(rows),
-        // Rows are larger in memory than in files: good enough to compare tables by.
-        total_byte_size: usize::try_from(bytes).map_or(Precision::Absent, Precision::Inexact),
+        // Compressed bytes of all columns say little of what a few columns take in memory, by which
+        // joins choose the side that they keep. Without them a scan of columns of fixed width is as
+        // large as they are, and others are compared by their rows.
+        total_byte_size: Precision::Absent,
         column_statistics,
     })
 }
@@ -54,7 +55,6 @@ pub(super) fn of_files(
     tasks: &[FileTask],
 ) -> Result<Statistics> {
     let rows = tasks.iter().map(FileTask::live_rows).sum();
-    let bytes = tasks.iter().map(|task| task.file.object.bytes).sum();
     let columns = if tasks.len() > FILES_MAX {
         BTreeMap::new()
     } else {
@@ -64,7 +64,7 @@ pub(super) fn of_files(
         let parts = parts.collect::<Vec<_>>();
         merge_column_stats(parts.iter().map(|(rows, columns)| (*rows, columns)))
     };
-    statistics(schema, arrow_schema, rows, bytes, &columns)
+    statistics(schema, arrow_schema, rows, &columns)
 }
 
 /// The least and the greatest value that a column can have in some files; `None` if unknown, also
@@ -84,12 +84,12 @@ pub(crate) fn bounds<'a>(
     let Some(stats) = merged.get(&field.id) else {
         return Ok(None);
     };
-    let found = column(stats, &field.ty.to_arrow())?;
+    let found = column(stats, &field.ty.to_arrow(), 0)?;
     let value = |value: &Precision<ScalarValue>| value.get_value().cloned();
     Ok(value(&found.min_value).zip(value(&found.max_value)))
 }
 
-fn column(stats: &ColumnStats, data_type: &arrow::datatypes::DataType) -> Result<ColumnStatistics> {
+fn column(stats: &ColumnStats, data_type: &DataType, rows: u64) -> Result<ColumnStatistics> {
     let bound = |bound: Option<&Bound>| -> Result<Precision<ScalarValue>> {
         let Some(bound) = bound else {
             return Ok(Precision::Absent);
@@ -106,7 +106,29 @@ fn column(stats: &ColumnStats, data_type: &arrow::datatypes::DataType) -> Result
         null_count: stats.null_count.map_or(Precision::Absent, exact),
         min_value: bound(stats.lower.as_ref())?,
         max_value: bound(stats.upper.as_ref())?,
+        sum_value: sum(stats, data_type, rows).map_or(Precision::Absent, Precision::Exact),
         ..ColumnStatistics::new_unknown()
+    })
+}
+
+/// The sum of a column with `rows` rows, if it is known that one has a value: of none it is NULL.
+///
+/// It is left out if it is more than 64 bits: the engine wraps around then.
+fn sum(stats: &ColumnStats, data_type: &DataType, rows: u64) -> Option<ScalarValue> {
+    let sum = stats
+        .sum
+        .filter(|_| stats.null_count.is_some_and(|nulls| nulls < rows))?;
+    Some(match data_type {
+        DataType::Decimal128(_, scale) => {
+            ScalarValue::Decimal128(Some(sum), DECIMAL128_MAX_PRECISION, *scale)
+        }
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
+            ScalarValue::UInt64(Some(sum.try_into().ok()?))
+        }
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
+            ScalarValue::Int64(Some(sum.try_into().ok()?))
+        }
+        _ => return None,
     })
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, RecordBatch, UInt8Array, UInt64Array, new_null_array,
+    Array as _, ArrayRef, AsArray as _, Decimal128Array, RecordBatch, UInt8Array, UInt64Array,
+    new_null_array,
 };
 use arrow::compute::cast_with_options;
-use arrow::datatypes::{DataType, UInt8Type, UInt64Type};
+use arrow::datatypes::{DataType, Decimal128Type, UInt8Type, UInt64Type};
 
 use super::{Bounds, storage_type};
 use crate::error::{Error, Result};
@@ -33,6 +34,9 @@ const INNER: [&str; 7] = [
     "rows",
     "data_bytes",
 ];
+
+/// How sums are stored, whatever the scale of their column is.
+const SUM: DataType = DataType::Decimal128(38, 0);
 
 /// Builds the columns for `stats`, one map for each entry.
 pub(super) fn build(
@@ -71,6 +75,11 @@ pub(super) fn build(
                 .collect::<UInt64Array>();
             columns.push((format!("c{id}.nulls"), Arc::new(nulls) as ArrayRef));
         }
+        if of_field().any(|s| s.is_some_and(|s| s.sum.is_some())) {
+            let sums = of_field().map(|s| s.and_then(|s| s.sum));
+            let sums = sums.collect::<Decimal128Array>();
+            columns.push((format!("c{id}.sum"), Arc::new(sums.with_data_type(SUM))));
+        }
     }
     Ok(columns)
 }
@@ -95,6 +104,7 @@ pub(super) fn check(batch: &RecordBatch, level: u8) -> Result<()> {
             (Some(expected), _) => expected,
             (None, Some((_, "exact"))) => DataType::UInt8,
             (None, Some((_, "nulls"))) => DataType::UInt64,
+            (None, Some((_, "sum"))) => SUM,
             // What the bounds of a column are is looked at when they are asked for.
             (None, Some(_)) => continue,
             (None, None) => {
@@ -174,7 +184,7 @@ pub(super) fn mistyped(name: &str) -> Error {
 
 fn parse(name: &str) -> Option<(FieldId, &str)> {
     let (id, part) = name.strip_prefix('c')?.split_once('.')?;
-    let known = matches!(part, "lower" | "upper" | "exact" | "nulls");
+    let known = matches!(part, "lower" | "upper" | "exact" | "nulls" | "sum");
     known.then_some((FieldId(id.parse().ok()?), part))
 }
 
@@ -190,6 +200,7 @@ struct Columns<'a> {
     upper: Option<ArrayRef>,
     exact: Option<&'a UInt8Array>,
     nulls: Option<&'a UInt64Array>,
+    sum: Option<&'a Decimal128Array>,
 }
 
 impl<'a> StatColumns<'a> {
@@ -211,6 +222,7 @@ impl<'a> StatColumns<'a> {
                 upper: bound("upper")?,
                 exact: column("exact").and_then(|c| c.as_primitive_opt::<UInt8Type>()),
                 nulls: column("nulls").and_then(|c| c.as_primitive_opt::<UInt64Type>()),
+                sum: column("sum").and_then(|c| c.as_primitive_opt::<Decimal128Type>()),
             };
             if found.lower.is_some() || found.upper.is_some() || found.nulls.is_some() {
                 columns.push((field.id, found));
@@ -268,6 +280,10 @@ impl<'a> StatColumns<'a> {
                         .nulls
                         .filter(|n| n.is_valid(row))
                         .map(|n| n.value(row)),
+                    sum: column
+                        .sum
+                        .filter(|sum| sum.is_valid(row))
+                        .map(|sum| sum.value(row)),
                 };
                 (*id, stats)
             })

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, UInt32Type, UInt64Type};
 use super::columns::mistyped;
 use super::{AddedRange, Manifest, ManifestRef, digest};
 use crate::error::{Error, Result};
-use crate::format::{Adopted, DataFile, DeletionVectorRef, ObjectRef, Within};
+use crate::format::{Adopted, DataFile, DeletionVectorRef, ObjectRef, SortField, Within};
 use crate::id::Epoch;
 
 /// Of a leaf: digest, epoch and length of a file's deletion vector, and how many rows it deletes.
@@ -23,6 +23,8 @@ const ROWS: &str = "deletes_rows";
 const CARRIES_IDENTITY: &str = "carries_identity";
 /// Of a leaf: where a file was found, and which columns it has, as JSON.
 const ADOPTED: &str = "adopted";
+/// Of a leaf: the order that the rows of a file have, as JSON.
+const SORTED_BY: &str = "sorted_by";
 /// Of an inner manifest: what its references say.
 const DELETED: &str = "deleted";
 const ADDED_FIRST: &str = "added_first";
@@ -39,7 +41,7 @@ pub(super) fn type_of(level: u8, name: &str) -> Option<DataType> {
         (0, EPOCH) => DataType::UInt32,
         (0, BYTES | ROWS) => DataType::UInt64,
         (0, CARRIES_IDENTITY) => DataType::Boolean,
-        (0, ADOPTED) => DataType::Utf8,
+        (0, ADOPTED | SORTED_BY) => DataType::Utf8,
         (1.., DELETED | ADDED_FIRST | ADDED_LAST | COMMIT_BYTES) => DataType::UInt64,
         (1.., COMMIT) => DataType::FixedSizeBinary(32),
         _ => return None,
@@ -50,7 +52,16 @@ pub(super) fn type_of(level: u8, name: &str) -> Option<DataType> {
 pub(super) fn is_nullable(name: &str) -> bool {
     matches!(
         name,
-        DIGEST | EPOCH | BYTES | ROWS | ADOPTED | ADDED_FIRST | ADDED_LAST | COMMIT | COMMIT_BYTES
+        DIGEST
+            | EPOCH
+            | BYTES
+            | ROWS
+            | ADOPTED
+            | SORTED_BY
+            | ADDED_FIRST
+            | ADDED_LAST
+            | COMMIT
+            | COMMIT_BYTES
     )
 }
 
@@ -84,6 +95,16 @@ pub(super) fn of_files(files: &[Arc<DataFile>]) -> Result<Vec<(&'static str, Arr
         let adopted = adopted
             .map_err(|e| Error::internal("an adopted file cannot be written").with_source(e))?;
         columns.push((ADOPTED, Arc::new(adopted)));
+    }
+    if files.iter().any(|file| !file.sorted_by.is_empty()) {
+        let orders = files.iter().map(|file| {
+            let order = Some(&file.sorted_by).filter(|order| !order.is_empty());
+            order.map(serde_json::to_string).transpose()
+        });
+        let orders = orders.collect::<Result<StringArray, _>>();
+        let orders =
+            orders.map_err(|e| Error::internal("an order cannot be written").with_source(e))?;
+        columns.push((SORTED_BY, Arc::new(orders)));
     }
     Ok(columns)
 }
@@ -163,6 +184,7 @@ pub(super) struct FileColumns<'a> {
     deletes: Option<Deletes<'a>>,
     carried: Option<&'a BooleanArray>,
     adopted: Option<&'a StringArray>,
+    sorted_by: Option<&'a StringArray>,
 }
 
 struct Deletes<'a> {
@@ -200,14 +222,17 @@ impl<'a> FileColumns<'a> {
                     .ok_or_else(|| mistyped(CARRIES_IDENTITY))
             })
             .transpose()?;
-        let adopted = batch.column_by_name(ADOPTED);
-        let adopted = adopted
-            .map(|c| c.as_string_opt().ok_or_else(|| mistyped(ADOPTED)))
-            .transpose()?;
+        let text = |name: &str| {
+            let column = batch.column_by_name(name);
+            column
+                .map(|c| c.as_string_opt().ok_or_else(|| mistyped(name)))
+                .transpose()
+        };
         Ok(Self {
             deletes,
             carried,
-            adopted,
+            adopted: text(ADOPTED)?,
+            sorted_by: text(SORTED_BY)?,
         })
     }
 
@@ -245,6 +270,14 @@ impl<'a> FileColumns<'a> {
         serde_json::from_str(adopted.value(row))
             .map(Some)
             .map_err(|e| Error::corrupt("an adopted file cannot be understood").with_source(e))
+    }
+
+    pub(super) fn sorted_by(&self, row: usize) -> Result<Vec<SortField>> {
+        let Some(orders) = self.sorted_by.filter(|orders| orders.is_valid(row)) else {
+            return Ok(Vec::new());
+        };
+        serde_json::from_str(orders.value(row))
+            .map_err(|e| Error::corrupt("the order of a file cannot be understood").with_source(e))
     }
 
     pub(super) fn carries_identity(&self, row: usize) -> bool {

@@ -23,6 +23,7 @@ pub(super) fn files_schema() -> SchemaRef {
             Field::new("added_at", DataType::UInt64, true),
             Field::new("columns", DataType::Utf8, false),
             Field::new("url", DataType::Utf8, true),
+            Field::new("sorted_by", DataType::Utf8, true),
         ]))
     });
     Arc::clone(&SCHEMA)
@@ -44,8 +45,8 @@ pub(super) fn manifests_schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
-/// The data files of a table; `columns` has their statistics as JSON, by column name, and `url` says
-/// where files are that the repository did not write.
+/// The data files of a table; `columns` has their statistics as JSON, by column name, `url` says
+/// where files are that the repository did not write, and `sorted_by` in which order their rows are.
 pub(super) async fn files_batch(
     table: &TableSnapshot,
     limit: Option<usize>,
@@ -78,6 +79,7 @@ pub(super) async fn files_batch(
         let adopted = file.adopted.as_ref();
         adopted.map(|adopted| adopted.url.as_str())
     });
+    let orders = files.iter().map(|file| order(table.schema(), file));
     let columns: Vec<ArrayRef> = vec![
         text(|file| file.id.to_string()),
         text(|file| file.object.digest.to_hex()),
@@ -91,6 +93,7 @@ pub(super) async fn files_batch(
         Arc::new(added.collect::<UInt64Array>()),
         Arc::new(StringArray::from_iter_values(statistics)),
         Arc::new(urls.collect::<StringArray>()),
+        Arc::new(orders.collect::<StringArray>()),
     ];
     RecordBatch::try_new(files_schema(), columns)
         .map_err(|error| Error::internal("the files do not fit their schema").with_source(error))
@@ -121,6 +124,23 @@ pub(super) async fn manifests_batch(
     RecordBatch::try_new(manifests_schema(), columns).map_err(|error| {
         Error::internal("the manifests do not fit their schema").with_source(error)
     })
+}
+
+/// The order of a file's rows as it is written in SQL, as far as its columns are still there.
+fn order(schema: &TableSchema, file: &DataFile) -> Option<String> {
+    let terms = file.sorted_by.iter().map_while(|field| {
+        let column = schema.field_by_id(field.source)?;
+        let (descending, nulls_first) = (field.descending, field.nulls_first);
+        let direction = if descending { " DESC" } else { "" };
+        let nulls = match nulls_first {
+            _ if nulls_first == descending => "",
+            true => " NULLS FIRST",
+            false => " NULLS LAST",
+        };
+        Some(format!("{}{direction}{nulls}", column.name))
+    });
+    let terms = terms.collect::<Vec<_>>();
+    (!terms.is_empty()).then(|| terms.join(", "))
 }
 
 fn statistics(schema: &TableSchema, file: &DataFile) -> Result<String> {

@@ -1,0 +1,118 @@
+//! The order that the rows of a scan come in, where every file has it.
+
+use std::cmp::Ordering;
+
+use datafusion::physical_expr::LexOrdering;
+use udr_core::format::{DataFile, Schema, SortField};
+use udr_core::snapshot::FileTask;
+
+use crate::exec::sort_exprs;
+
+/// Files dealt out to partitions, and the order that rows have within each.
+pub(super) struct OrderedFiles {
+    pub(super) ordering: LexOrdering,
+    pub(super) partitions: Vec<Vec<FileTask>>,
+}
+
+/// Deals files out to at most `partitions` so that each has its rows in the order that is common to
+/// all files; `None` if there is none, or too many files have values in common.
+pub(super) fn ordered(
+    schema: &Schema,
+    tasks: &[FileTask],
+    partitions: usize,
+) -> Option<OrderedFiles> {
+    let order = common(tasks)?;
+    let ordering = LexOrdering::new(sort_exprs(schema, order))?;
+    let leading = order.first()?;
+    let partitions = if tasks.len() <= partitions {
+        tasks.iter().map(|task| vec![task.clone()]).collect()
+    } else {
+        apart(leading, tasks, partitions)?
+    };
+    Some(OrderedFiles {
+        ordering,
+        partitions,
+    })
+}
+
+/// What the orders of all files begin with.
+fn common(tasks: &[FileTask]) -> Option<&[SortField]> {
+    let mut orders = tasks.iter().map(|task| task.file.sorted_by.as_slice());
+    let first = orders.next()?;
+    let common = orders.try_fold(first, |common, order| {
+        let pairs = common.iter().zip(order);
+        let same = pairs.take_while(|(a, b)| a == b).count();
+        common.get(..same).filter(|common| !common.is_empty())
+    });
+    common.filter(|common| !common.is_empty())
+}
+
+/// Deals out files so that within a partition all values of a file come after those of the one
+/// before.
+fn apart(leading: &SortField, tasks: &[FileTask], partitions: usize) -> Option<Vec<Vec<FileTask>>> {
+    let mut files = tasks.iter().collect::<Vec<_>>();
+    if files.iter().any(|task| !is_bounded(leading, &task.file)) {
+        return None;
+    }
+    files.sort_by(|a, b| in_order(leading, a, b).then_with(|| digests(a, b)));
+    let mut dealt: Vec<(u64, Vec<&FileTask>)> = vec![(0, Vec::new()); partitions];
+    for task in files {
+        let fitting = dealt.iter_mut().filter(|(_, files)| {
+            let last = files.last();
+            last.is_none_or(|last| is_before(leading, &last.file, &task.file))
+        });
+        let (bytes, files) = fitting.min_by_key(|(bytes, _)| *bytes)?;
+        *bytes += task.file.object.bytes;
+        files.push(task);
+    }
+    let dealt = dealt.into_iter();
+    Some(
+        dealt
+            .map(|(_, files)| files.into_iter().cloned().collect())
+            .collect(),
+    )
+}
+
+/// Whether it is known between which values all rows of a file are; there are no bounds where one
+/// is NaN.
+fn is_bounded(by: &SortField, file: &DataFile) -> bool {
+    let stats = file.columns.get(&by.source);
+    stats.is_some_and(|stats| {
+        stats.null_count == Some(0) && stats.lower.is_some() && stats.upper.is_some()
+    })
+}
+
+/// By their first values.
+fn in_order(by: &SortField, a: &FileTask, b: &FileTask) -> Ordering {
+    let bounds = |task: &FileTask| {
+        let stats = task.file.columns.get(&by.source)?;
+        let first = if by.descending {
+            &stats.upper
+        } else {
+            &stats.lower
+        };
+        first.as_ref().map(|bound| bound.value.clone())
+    };
+    let order = bounds(a).zip(bounds(b)).and_then(|(a, b)| a.compare(&b));
+    let order = order.unwrap_or(Ordering::Equal);
+    if by.descending {
+        order.reverse()
+    } else {
+        order
+    }
+}
+
+fn digests(a: &FileTask, b: &FileTask) -> Ordering {
+    a.file.object.digest.cmp(&b.file.object.digest)
+}
+
+/// Whether all rows of `a` come before all rows of `b`, none being equal.
+fn is_before(by: &SortField, a: &DataFile, b: &DataFile) -> bool {
+    let (a, b) = if by.descending { (b, a) } else { (a, b) };
+    let upper = a.columns.get(&by.source).and_then(|s| s.upper.as_ref());
+    let lower = b.columns.get(&by.source).and_then(|s| s.lower.as_ref());
+    let order = upper
+        .zip(lower)
+        .and_then(|(upper, lower)| upper.value.compare(&lower.value));
+    order == Some(Ordering::Less)
+}

@@ -1,0 +1,108 @@
+//! Rows come in the order that their files have, and only where it is the one that is asked for.
+
+use crate::fixture::Fixture;
+
+/// Whether a query is answered without sorting.
+async fn unsorted(f: &Fixture, sql: &str) -> bool {
+    let plan = f.plan(sql).await;
+    assert!(plan.contains("DataSourceExec"), "{plan}");
+    !plan.contains("SortExec")
+}
+
+#[tokio::test]
+async fn the_order_of_files_is_used_as_far_as_it_holds() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (id BIGINT, k INT, name VARCHAR) WRITE ORDERED BY k DESC NULLS LAST, id")
+        .await;
+    f.udr("INSERT INTO t SELECT v, v * 7 % 50, 'n' || v FROM (SELECT unnest(range(0, 1000)) AS v)")
+        .await;
+    let ordered = "SELECT k, id FROM t ORDER BY k DESC NULLS LAST, id";
+    assert!(unsorted(&f, ordered).await);
+    assert!(unsorted(&f, "SELECT name FROM t ORDER BY k DESC NULLS LAST").await);
+    assert!(!unsorted(&f, "SELECT k FROM t ORDER BY k DESC NULLS FIRST").await);
+    assert!(!unsorted(&f, "SELECT id FROM t ORDER BY id").await);
+    assert_eq!(
+        f.udr("SELECT DISTINCT sorted_by FROM t$files").await,
+        ["k DESC NULLS LAST, id"]
+    );
+    let rows = f.udr(ordered).await;
+    let ends = [rows.first(), rows.last()].map(|row| row.unwrap().clone());
+    assert_eq!(
+        (rows.len(), ends),
+        (1000, ["49|7", "0|950"].map(str::to_owned))
+    );
+    // Rows that are deleted leave the others as they are; a renamed or widened column is the same.
+    f.udr("DELETE FROM t WHERE id % 3 = 0").await;
+    f.udr("ALTER TABLE t RENAME COLUMN k TO kk").await;
+    f.udr("ALTER TABLE t ALTER COLUMN kk SET DATA TYPE BIGINT")
+        .await;
+    let ordered = "SELECT kk, id FROM t ORDER BY kk DESC NULLS LAST, id";
+    assert!(unsorted(&f, ordered).await);
+    let mut expected = rows
+        .into_iter()
+        .filter(|row| row.split_once('|').unwrap().1.parse::<u32>().unwrap() % 3 != 0);
+    assert!(f.udr(ordered).await.into_iter().eq(expected.by_ref()));
+    // What an UPDATE writes can be in any order.
+    f.udr("UPDATE t SET kk = 100 + id % 2 WHERE id > 800").await;
+    assert!(!unsorted(&f, ordered).await);
+    assert_eq!(f.udr(ordered).await[..2], ["101|803", "101|805"]);
+    // Nothing is left of an order whose first column is gone.
+    f.udr("CREATE TABLE u (id BIGINT, k INT) WRITE ORDERED BY k, id")
+        .await;
+    f.udr("INSERT INTO u SELECT id, kk FROM t").await;
+    f.udr("ALTER TABLE u WRITE UNORDERED").await;
+    assert!(unsorted(&f, "SELECT id FROM u ORDER BY k, id").await);
+    f.udr("ALTER TABLE u DROP COLUMN k").await;
+    assert!(!unsorted(&f, "SELECT id FROM u ORDER BY id").await);
+    assert_eq!(f.udr("SELECT sorted_by FROM u$files LIMIT 1").await, [""]);
+    f.check().await;
+}
+
+#[tokio::test]
+async fn rows_that_come_sorted_are_known_to_be_in_the_order_of_the_table() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (k INT, x DOUBLE) WRITE ORDERED BY k")
+        .await;
+    f.udr("INSERT INTO t VALUES (1, 1), (2, 2)").await;
+    f.udr("ALTER TABLE t WRITE ORDERED BY k, x").await;
+    f.udr("INSERT INTO t VALUES (3, 'NaN'), (3, 0.0), (4, -0.0), (5, NULL)")
+        .await;
+    assert_eq!(
+        f.udr("SELECT sorted_by FROM t$files ORDER BY rows").await,
+        ["k", "k, x"]
+    );
+    assert!(unsorted(&f, "SELECT k FROM t ORDER BY k").await);
+    assert!(!unsorted(&f, "SELECT k FROM t ORDER BY k, x").await);
+    f.check().await;
+}
+
+#[tokio::test]
+async fn many_files_follow_each_other_where_they_have_no_values_in_common() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (k INT) WRITE ORDERED BY k").await;
+    // More files than partitions.
+    for n in 0..12 {
+        let first = n * 5 % 12 * 10;
+        f.udr(&format!(
+            "INSERT INTO t SELECT unnest(range({first}, {first} + 10))"
+        ))
+        .await;
+    }
+    let query = "SELECT k FROM t ORDER BY k";
+    assert!(unsorted(&f, query).await);
+    let expected = (0..120).map(|k: u32| k.to_string()).collect::<Vec<_>>();
+    assert_eq!(f.udr(query).await, expected);
+    // NULLs come last in every file, so there is no order any more; nor where values meet.
+    f.udr("INSERT INTO t VALUES (200), (NULL)").await;
+    assert!(!unsorted(&f, query).await);
+    f.udr("DELETE FROM t WHERE k = 200 OR k IS NULL").await;
+    assert!(unsorted(&f, query).await);
+    for _ in 0..4 {
+        f.udr("INSERT INTO t VALUES (5)").await;
+    }
+    assert!(!unsorted(&f, query).await);
+    assert_eq!(
+        f.udr(query).await[4..11],
+        ["4", "5", "5", "5", "5", "5", "6"]
+    );
+}
