@@ -1,5 +1,6 @@
 //! Tables of 1,000, 100,000 and 1,000,000 data files that nobody reads, partitioned by day and
-//! bucket: opening and planning a selective query in a new process, and one more append.
+//! bucket: opening and planning a selective query in a new process, one more append, and what two
+//! neighbouring commits differ by.
 //!
 //! The floor is a list of the files with their bounds, in one Parquet file, filtered by the engine
 //! in a new process: what a table's metadata would be if nobody ever wrote to it.
@@ -26,10 +27,12 @@ use parquet::arrow::ArrowWriter;
 use tokio::runtime::Runtime;
 use udr_benches::{files, median, peak_memory, quiesce, scratch, time};
 use udr_core::Repository;
+use udr_core::diff::file_changes;
 use udr_core::env::Env;
 use udr_core::format::{Bound, ColumnStats, DataFile, ObjectRef, Schema, Transform, Value};
-use udr_core::id::{Digest, Epoch, FieldId};
+use udr_core::id::{Digest, Epoch, FieldId, Version};
 use udr_core::name::{RefName, RelationPath};
+use udr_core::refs::Revision;
 use udr_core::store::{Durability, Store, StoreOptions};
 use udr_core::txn::{Alteration, CommitOutcome, Transaction};
 use udr_datafusion::{InstallOptions, install, udr_sql};
@@ -304,6 +307,33 @@ async fn filter(ctx: &SessionContext, list: &Path, day: i64) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
 }
 
+async fn open(folder: &Path) -> Repository {
+    let repository = Repository::open(store(folder), Env::system());
+    repository.await.unwrap()
+}
+
+/// How long it takes, with nothing in memory, to find out what the newest commits added.
+fn compare(runtime: &Runtime, folder: &Path, commits: u64) -> Vec<Duration> {
+    let compared = (0..commits).map(|back| {
+        let (before, after) = runtime.block_on(async {
+            let repository = open(folder).await;
+            let main = RefName::main();
+            let head = repository.head(&main).await.unwrap();
+            let version = head.version().unwrap().0 - back;
+            let state = async |version| {
+                let revision = Revision::at_version(Version(version));
+                let snapshot = repository.resolve(&main, &revision).await.unwrap();
+                snapshot.table(&path()).await.unwrap()
+            };
+            (state(version - 1).await, state(version).await)
+        });
+        let (changes, took) = time(|| runtime.block_on(file_changes(&before, &after)));
+        assert_eq!(changes.unwrap().added.len(), 1);
+        took
+    });
+    compared.collect()
+}
+
 fn bytes(folder: &Path) -> u64 {
     let files = files(folder).unwrap();
     files
@@ -345,8 +375,7 @@ fn main() {
         let ratio = floor.as_secs_f64() / udr.as_secs_f64();
         println!("{name}: ratio udr/floor = {ratio:.2}");
         // The largest of many appends, since every so often one merges what others left.
-        let repository = runtime.block_on(Repository::open(store(&folder), Env::system()));
-        let repository = repository.unwrap();
+        let repository = runtime.block_on(open(&folder));
         let (mut sum, mut largest) = (0, 0);
         let appends = 64;
         for n in 0..appends {
@@ -357,6 +386,13 @@ fn main() {
             largest = written.max(largest);
         }
         let mean = sum / appends.unsigned_abs();
+        let compared = compare(&runtime, &folder, appends.unsigned_abs());
+        println!(
+            "{name}: what two neighbouring commits differ by is found in {:.3?} (median), {:.3?} at \
+             most",
+            median(compared.clone()),
+            compared.iter().max().unwrap(),
+        );
         let least = *least.get_or_insert(mean);
         println!(
             "{name}: an append writes {mean} bytes on average, {largest} at most; {:.2} of the \

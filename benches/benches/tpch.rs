@@ -5,13 +5,20 @@
 //! whose large ones are sorted by date. `UDR_BENCH_QUERY` is the number of a query, or several: only
 //! they are run, and what EXPLAIN ANALYZE says of them is printed. Settings are DataFusion's, such as
 //! `DATAFUSION_EXECUTION_TARGET_PARTITIONS`.
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on ends"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::{DataType, Schema};
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::catalog::TableProvider as _;
+use datafusion::datasource::MemTable;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use tokio::runtime::Runtime;
 use udr_benches::lineitem::{run, run_plain};
@@ -44,13 +51,15 @@ impl Tables {
         for table in TABLES {
             let source = in_memory(generate(table, parts));
             let name = "datafusion.public.source";
-            ctx.register_table(name, source).unwrap();
+            ctx.register_table(name, Arc::<MemTable>::clone(&source))
+                .unwrap();
             let order = ORDERS
                 .iter()
                 .find(|(large, _)| clustered && *large == table);
             let order = order.map_or(String::new(), |(_, by)| format!("WRITE ORDERED BY {by}"));
-            let sql = format!("CREATE TABLE {table} {order} AS SELECT * FROM {name}");
-            run(&ctx, &sql).await;
+            let columns = source_columns(&source.schema());
+            run(&ctx, &format!("CREATE TABLE {table} ({columns}) {order}")).await;
+            run(&ctx, &format!("INSERT INTO {table} SELECT * FROM {name}")).await;
             ctx.deregister_table(name).unwrap();
         }
         Self {
@@ -74,6 +83,23 @@ impl Tables {
         }
         ctx
     }
+}
+
+/// The columns of a table in SQL: none of them is ever NULL.
+fn source_columns(schema: &Schema) -> String {
+    let columns = schema.fields().iter().map(|field| {
+        let ty = match field.data_type() {
+            DataType::Int64 => "BIGINT".to_owned(),
+            DataType::Int32 => "INT".to_owned(),
+            DataType::Date32 => "DATE".to_owned(),
+            DataType::Utf8View => "VARCHAR".to_owned(),
+            DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+            other => panic!("no column of TPC-H is {other}"),
+        };
+        assert!(!field.is_nullable());
+        format!("{} {ty} NOT NULL", field.name())
+    });
+    columns.collect::<Vec<_>>().join(", ")
 }
 
 /// Plain DataFusion over files of its own.

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod data;
+pub mod diff;
 pub mod env;
 pub mod error;
 pub mod format;

@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 9] = [
     &["refs", "history"],
     &["data"],
     &["snapshot"],
-    &["txn"],
+    &["diff", "txn"],
     &["maintenance"],
     &["repository"],
 ];

@@ -1,16 +1,19 @@
 //! Deleting and changing rows: what is published, what conflicts, what is found again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use udr_core::ErrorKind;
 use udr_core::data::DeletionVector;
+use udr_core::diff::file_changes;
 use udr_core::env::Env;
 use udr_core::format::{DataFile, DeletionVectorRef, Schema, TableOperation};
-use udr_core::id::{Epoch, Version};
+use udr_core::id::{Epoch, FileId, Version};
 use udr_core::maintenance::FsckOptions;
 use udr_core::name::{RefName, RelationPath};
 use udr_core::refs::Revision;
+use udr_core::snapshot::Snapshot;
 use udr_core::txn::{RowChanges, RowOperation, Transaction};
 
 use crate::row_world::{
@@ -490,4 +493,76 @@ async fn fsck_reports_identities_that_a_file_has_and_its_entry_denies() {
     commit(txn).await;
     let report = repository.fsck(FsckOptions::Metadata).await.unwrap();
     assert_eq!(report.problems.len(), 1, "{report:?}");
+}
+
+/// The files of a state, and what is deleted of each.
+async fn files(snapshot: &Snapshot) -> BTreeMap<FileId, Option<DeletionVectorRef>> {
+    let table = snapshot.table(&t()).await.unwrap();
+    let files = table.plan(None).await.unwrap().files;
+    let files = files.into_iter().map(|task| task.file);
+    files.map(|file| (file.id, file.deletes)).collect()
+}
+
+#[tokio::test]
+async fn two_states_are_compared_by_their_files() {
+    let repository = filled(3).await;
+    let mut states = vec![head(&repository).await];
+    for step in 0..48_i64 {
+        let mut txn = begin(&repository).await;
+        match step % 6 {
+            3 => delete(&mut txn, |id| id % 13 == step / 6).await,
+            4 => update(&mut txn, step, |id| id % 29 == step / 6).await,
+            _ => {}
+        }
+        insert(&mut txn, [1_000 + step, 2_000 + step]).await;
+        commit(txn).await;
+        states.push(head(&repository).await);
+    }
+    let mut changed = 0;
+    for before in &states {
+        for after in &states {
+            let (old, new) = (files(before).await, files(after).await);
+            let before = before.table(&t()).await.unwrap();
+            let after = after.table(&t()).await.unwrap();
+            let found = file_changes(&before, &after).await.unwrap();
+            let ids = |files: &[Arc<DataFile>]| {
+                let ids = files.iter().map(|file| (file.id, file.deletes));
+                ids.collect::<BTreeMap<_, _>>()
+            };
+            let only = |a: &BTreeMap<_, _>, b: &BTreeMap<FileId, _>| {
+                let only = a.iter().filter(|(id, _)| !b.contains_key(id));
+                only.map(|(id, deletes)| (*id, *deletes)).collect()
+            };
+            assert_eq!(ids(&found.added), only(&new, &old));
+            assert_eq!(ids(&found.removed), only(&old, &new));
+            let both = found.changed.iter().map(|(old, new)| {
+                assert_eq!(old.id, new.id);
+                (old.id, (old.deletes, new.deletes))
+            });
+            let both = both.collect::<BTreeMap<_, _>>();
+            let expected = old.iter().filter_map(|(id, was)| {
+                let is = new.get(id).filter(|is| *is != was)?;
+                Some((*id, (*was, *is)))
+            });
+            assert_eq!(both, expected.collect());
+            assert_eq!(found.is_empty(), old == new);
+            changed += both.len();
+        }
+    }
+    assert!(changed > 0);
+    // What is not committed has no state of its own, and other tables have none in common.
+    let mut txn = begin(&repository).await;
+    insert(&mut txn, [1]).await;
+    let staged = txn.snapshot().table(&t()).await.unwrap();
+    let base = states[0].table(&t()).await.unwrap();
+    let error = file_changes(&base, &staged).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let other = RelationPath::parse("public", "other").unwrap();
+    txn.create_table(&other, base.schema().clone())
+        .await
+        .unwrap();
+    commit(txn).await;
+    let other = head(&repository).await.table(&other).await.unwrap();
+    let error = file_changes(&base, &other).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
 }

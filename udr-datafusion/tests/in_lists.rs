@@ -52,6 +52,19 @@ const CONDITIONS: &[(&str, &[i64])] = &[
         &[1, 2],
     ),
     ("a + 1 IN (2, 3) AND a + 1 IN (3, 4)", &[2]),
+    // Of a column that is never NULL it may merge literals, and nothing else.
+    ("n IN (1, 2) AND n IN (2, 3)", &[2]),
+    ("n NOT IN (1, 2) OR n NOT IN (2, 3)", &[1, 3, 4, 5, 6]),
+    ("NOT (n IN (1, 2) AND n IN (3, 4))", &[1, 2, 3, 4, 5, 6]),
+    ("(n = 1 OR n = 2) AND (n = 2 OR n = 3)", &[2]),
+    ("(n IN (1, NULL) AND n IN (2, 3)) IS NULL", &[2, 3]),
+    ("n NOT IN (1, NULL) OR n NOT IN (2)", &[1, 3, 4, 5, 6]),
+    ("n IN (b, 5) AND n IN (c, 6)", &[1, 5, 6]),
+    ("n IN (1 + 1, 3) AND n IN (4 - 2, 9)", &[2]),
+    (
+        "(n = CAST(NULL AS BIGINT) OR n = 2) AND (n = 3 OR n = 2)",
+        &[2],
+    ),
 ];
 
 #[tokio::test]
@@ -110,4 +123,21 @@ async fn a_long_chain_is_planned_in_time_and_stays_a_list() {
     assert_eq!(f.udr(&sql).await, ["5"]);
     let plan = f.udr(&format!("EXPLAIN {sql}")).await.join("\n");
     assert!(!plan.contains("CASE"), "{plan}");
+}
+
+#[tokio::test]
+async fn lists_are_left_to_the_engine_where_it_is_right() {
+    let f = Fixture::new().await;
+    for sql in ROWS.setup {
+        f.udr(sql).await;
+    }
+    let condition = "(n IN (1, 2) AND b = 1) OR (n IN (3, 4) AND b = 3)";
+    let sql = format!("SELECT n FROM t WHERE {condition}");
+    assert!(!f.plan(&sql).await.contains("IS NULL"));
+    let sql = sql.replace("(n IN", "(a IN");
+    assert!(f.plan(&sql).await.contains("IS NULL"));
+    // A column that is never NULL can be NULL after a join.
+    let sql = "SELECT t.n FROM t LEFT JOIN t AS o ON o.n = t.n AND o.b = 1 \
+               WHERE (o.n IN (26, 17) AND o.n IN (15, 19)) IS NULL ORDER BY 1";
+    assert_eq!(f.udr(sql).await, ["2", "3", "5", "6"]);
 }

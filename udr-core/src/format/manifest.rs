@@ -8,23 +8,23 @@
 
 mod columns;
 mod encode;
+mod lazy;
 mod optional;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, AsArray as _, FixedSizeBinaryArray, RecordBatch, UInt32Array, UInt64Array,
 };
-use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, UInt32Type, UInt64Type};
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::columns::StatColumns;
+use self::lazy::LazyColumns;
 use super::envelope::FORMAT_VERSION;
 use super::{ColumnStats, DataFile, ObjectRef, Schema, Within};
 use crate::error::{Error, Result};
@@ -93,11 +93,14 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-/// A decoded manifest.
-#[derive(Debug, Clone)]
+/// A manifest: decoded but for statistics, which are decoded when they are asked for, column by
+/// column, and kept.
+#[derive(Debug)]
 pub struct Manifest {
     level: u8,
+    /// All columns but the statistics.
     batch: RecordBatch,
+    stats: LazyColumns,
     /// What it is a part of.
     home: Option<Within>,
 }
@@ -199,11 +202,12 @@ impl Manifest {
     pub fn decode(bytes: Bytes, expected: &ManifestRef) -> Result<Self> {
         let corrupt =
             |why: &str| Error::corrupt(why.to_owned()).with("manifest", expected.object.digest);
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+        let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())
             .map_err(|e| corrupt("a manifest is not Parquet").with_source(e))?;
-        let level = check_header(reader.metadata().file_metadata().key_value_metadata())
+        let file = metadata.metadata().file_metadata();
+        let level = check_header(file.key_value_metadata())
             .map_err(|e| e.with("manifest", expected.object.digest))?;
-        let rows = usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
+        let rows = usize::try_from(file.num_rows()).unwrap_or(0);
         if level != expected.level
             || rows != expected.entries as usize
             || rows == 0
@@ -211,18 +215,15 @@ impl Manifest {
         {
             return Err(corrupt("a manifest is not what its reference says"));
         }
-        let arrow_schema = Arc::clone(reader.schema());
-        let batches = reader
-            .with_batch_size(Self::ENTRIES_MAX)
-            .build()
-            .and_then(|r| r.collect::<Result<Vec<_>, _>>().map_err(Into::into))
-            .map_err(|e| corrupt("a manifest cannot be read").with_source(e))?;
-        let batch = concat_batches(&arrow_schema, &batches)
-            .map_err(|e| corrupt("a manifest cannot be read").with_source(e))?;
-        columns::check(&batch, level)?;
+        let stats = LazyColumns::new(bytes, metadata);
+        let batch = stats
+            .others()
+            .map_err(|e| e.with("manifest", expected.object.digest))?;
+        columns::check(&batch, stats.schema(), level)?;
         let manifest = Self {
             level,
             batch,
+            stats,
             home: expected.object.within,
         };
         manifest.check_totals(expected)?;
@@ -239,9 +240,9 @@ impl Manifest {
         self.batch.num_rows() == 0
     }
 
-    /// About how much memory it takes.
+    /// About how much memory it takes once all of it is decoded.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.batch.get_array_memory_size() as u64
+        self.batch.get_array_memory_size() as u64 + self.stats.memory_bytes()
     }
 
     /// 0 for a leaf.
@@ -249,8 +250,8 @@ impl Manifest {
         self.level
     }
 
-    /// The statistics of its entries for the columns of `schema` in `fields`; nothing is done for
-    /// other columns.
+    /// The statistics of its entries for the columns of `schema` in `fields`; those of other columns
+    /// are not decoded.
     ///
     /// # Errors
     ///
@@ -262,7 +263,7 @@ impl Manifest {
             let Some(field) = field.filter(|f| f.ty.has_bounds()) else {
                 continue;
             };
-            bounds.insert(*id, columns::bounds(&self.batch, &field)?);
+            bounds.insert(*id, columns::bounds(self.len(), &self.stats, &field)?);
         }
         Ok(Containers {
             rows: self.uint64("rows")?.clone(),
@@ -280,12 +281,16 @@ impl Manifest {
         schema: &Schema,
         rows: impl IntoIterator<Item = usize>,
     ) -> Result<Vec<DataFile>> {
+        let rows = rows.into_iter().collect::<Vec<_>>();
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let objects = Objects::new(self)?;
         let (ids, footers) = (self.fixed("file_id")?, self.fixed("footer_digest")?);
         let footer_bytes = self.uint32("footer_bytes")?;
         let (counts, added_at) = (self.uint64("rows")?, self.uint64("added_at")?);
         let optional = optional::FileColumns::new(self)?;
-        let stats = StatColumns::of_files(&self.batch, schema)?;
+        let stats = StatColumns::of_files(&self.stats, schema)?;
         rows.into_iter()
             .map(|row| {
                 let file = DataFile {
@@ -305,6 +310,23 @@ impl Manifest {
                 Ok(file)
             })
             .collect()
+    }
+
+    /// The files of a leaf in order: their ids, and the digests of what is deleted of them.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if an entry cannot be read.
+    pub(crate) fn entries(&self) -> Result<Vec<(FileId, Option<Digest>)>> {
+        let ids = self.fixed("file_id")?;
+        let optional = optional::FileColumns::new(self)?;
+        let rows = (0..self.len()).map(|row| {
+            let id = Uuid::from_slice(ids.value(row)).map_err(wrong_size)?;
+            let deletes = optional.deletes(row)?;
+            let deletes = deletes.map(|deletes| deletes.object.digest);
+            Ok((FileId::from_uuid(id), deletes))
+        });
+        rows.collect()
     }
 
     /// The rows of a leaf that are the entries of `wanted`.
@@ -347,12 +369,16 @@ impl Manifest {
         schema: &Schema,
         rows: impl IntoIterator<Item = usize>,
     ) -> Result<Vec<ManifestRef>> {
+        let rows = rows.into_iter().collect::<Vec<_>>();
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let objects = Objects::new(self)?;
         let entries = self.uint32("entries")?;
         let (files, counts) = (self.uint64("files")?, self.uint64("rows")?);
         let data_bytes = self.uint64("data_bytes")?;
         let optional = optional::ManifestColumns::new(self)?;
-        let stats = StatColumns::new(&self.batch, schema)?;
+        let stats = StatColumns::new(&self.stats, schema)?;
         rows.into_iter()
             .map(|row| {
                 let mut object = objects.row(row)?;

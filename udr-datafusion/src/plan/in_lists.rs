@@ -7,7 +7,8 @@
 //!
 //! In: an `AND` or an `OR` as it is planned, so that a statement is right however it is run, and
 //! before PREPARE optimizes it. Out: the same condition, in a form that has nothing to merge, if
-//! both sides have a list of one operand; else as it was. Called by DataFusion.
+//! both sides have a list of one operand; else as it was, also where merging is right: the operand is
+//! never NULL, and its lists are of literals. Called by DataFusion.
 
 use std::collections::HashSet;
 
@@ -16,7 +17,9 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{BinaryExpr, Case, Expr, Operator, binary_expr, lit};
+use datafusion::logical_expr::{
+    BinaryExpr, Case, Expr, ExprSchemable as _, Operator, binary_expr, lit,
+};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 /// Plans conditions with several lists of one operand.
@@ -27,7 +30,7 @@ impl ExprPlanner for InLists {
     fn plan_binary_op(
         &self,
         expr: RawBinaryExpr,
-        _schema: &DFSchema,
+        schema: &DFSchema,
     ) -> DataFusionResult<PlannerResult<RawBinaryExpr>> {
         let op = match expr.op {
             BinaryOperator::And => Operator::And,
@@ -40,6 +43,8 @@ impl ExprPlanner for InLists {
         if !both.is_empty() {
             let left = operands(&expr.left)?;
             both.retain(|operand| left.contains(operand));
+            let sides = [&expr.left, &expr.right];
+            both.retain(|operand| !merges_rightly(operand, sides, schema));
         }
         if both.is_empty() {
             return Ok(PlannerResult::Original(expr));
@@ -48,6 +53,27 @@ impl ExprPlanner for InLists {
         let right = apart(expr.right, &both)?;
         Ok(PlannerResult::Planned(binary_expr(left, op, right)))
     }
+}
+
+/// Whether all lists of `operand` mean what they do when they are merged.
+fn merges_rightly(operand: &Expr, sides: [&Expr; 2], schema: &DFSchema) -> bool {
+    let never_null = matches!(operand.nullable(schema), Ok(false));
+    // Floats have two zeros, which are one value or two.
+    let exact = operand.get_type(schema).is_ok_and(|ty| !ty.is_floating());
+    never_null && exact && sides.iter().all(|side| has_literals_only(side, operand))
+}
+
+/// Whether what `operand` is compared with in `expr` are literals, and none is NULL.
+fn has_literals_only(expr: &Expr, operand: &Expr) -> bool {
+    let is_known = |expr: &Expr| matches!(expr, Expr::Literal(value, _) if !value.is_null());
+    let other = expr.exists(|expr| {
+        Ok(match expr {
+            Expr::InList(list) => list.expr.as_ref() == operand && !list.list.iter().all(is_known),
+            other => equality(other)
+                .is_some_and(|(column, constant)| column == operand && !is_known(constant)),
+        })
+    });
+    !other.unwrap_or(true)
 }
 
 /// What is compared with a list in `expr`, or with values that the engine would make a list of.

@@ -1,15 +1,18 @@
 //! The statistics columns of a manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, Decimal128Array, RecordBatch, UInt8Array, UInt64Array,
-    new_null_array,
+    Array as _, ArrayRef, AsArray as _, Decimal128Array, PrimitiveArray, RecordBatch, UInt8Array,
+    UInt64Array, new_null_array,
 };
 use arrow::compute::cast_with_options;
-use arrow::datatypes::{DataType, Decimal128Type, UInt8Type, UInt64Type};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Decimal128Type, Schema as ArrowSchema, UInt8Type, UInt64Type,
+};
 
+use super::lazy::LazyColumns;
 use super::{Bounds, storage_type};
 use crate::error::{Error, Result};
 use crate::format::{Bound, ColumnStats, EXACT, Field, Schema, Type, Value};
@@ -84,8 +87,13 @@ pub(super) fn build(
     Ok(columns)
 }
 
+/// Whether a column is one of statistics.
+pub(super) fn is_statistic(name: &str) -> bool {
+    parse(name).is_some()
+}
+
 /// Refuses columns that this version does not know: they could change what an entry means.
-pub(super) fn check(batch: &RecordBatch, level: u8) -> Result<()> {
+pub(super) fn check(batch: &RecordBatch, all: &ArrowSchema, level: u8) -> Result<()> {
     let known: &[&str] = if level == 0 { &LEAF } else { &INNER };
     for name in known {
         match batch.column_by_name(name) {
@@ -95,7 +103,7 @@ pub(super) fn check(batch: &RecordBatch, level: u8) -> Result<()> {
             }
         }
     }
-    for field in batch.schema_ref().fields() {
+    for field in all.fields() {
         let name = field.name();
         if known.contains(&name.as_str()) {
             continue;
@@ -121,14 +129,16 @@ pub(super) fn check(batch: &RecordBatch, level: u8) -> Result<()> {
 }
 
 /// The bounds of one column in all entries, as values of the column.
-pub(super) fn bounds(batch: &RecordBatch, field: &Field) -> Result<Bounds> {
+pub(super) fn bounds(rows: usize, columns: &LazyColumns, field: &Field) -> Result<Bounds> {
+    let used = |part: &str| ["lower", "upper", "nulls"].contains(&part);
+    columns.load(|name| parse(name).is_some_and(|(id, part)| id == field.id && used(part)))?;
     let data_type = field.ty.to_arrow();
     let bound = |part: &str| {
         let name = format!("c{}.{part}", field.id);
-        let Some(array) = batch.column_by_name(&name) else {
-            return Ok(new_null_array(&data_type, batch.num_rows()));
+        let Some(array) = columns.get(&name)? else {
+            return Ok(new_null_array(&data_type, rows));
         };
-        let mut array = stored(array, field, &name)?;
+        let mut array = stored(&array, field, &name)?;
         // There is no way from a view or a long number in one step.
         let via = match &data_type {
             DataType::FixedSizeBinary(_) => Some(DataType::Binary),
@@ -141,14 +151,12 @@ pub(super) fn bounds(batch: &RecordBatch, field: &Field) -> Result<Bounds> {
         }
         Ok(array)
     };
-    let nulls = batch.column_by_name(&format!("c{}.nulls", field.id));
-    let nulls = nulls.and_then(|nulls| nulls.as_primitive_opt::<UInt64Type>());
+    let nulls = columns.get(&format!("c{}.nulls", field.id))?;
+    let nulls = primitive::<UInt64Type>(nulls);
     Ok(Bounds {
         lower: bound("lower")?,
         upper: bound("upper")?,
-        null_count: nulls
-            .cloned()
-            .unwrap_or_else(|| UInt64Array::new_null(batch.num_rows())),
+        null_count: nulls.unwrap_or_else(|| UInt64Array::new_null(rows)),
     })
 }
 
@@ -188,41 +196,50 @@ fn parse(name: &str) -> Option<(FieldId, &str)> {
     known.then_some((FieldId(id.parse().ok()?), part))
 }
 
-/// Reads the statistics columns of a decoded manifest.
-pub(super) struct StatColumns<'a> {
-    columns: Vec<(FieldId, Columns<'a>)>,
+fn primitive<T: ArrowPrimitiveType>(column: Option<ArrayRef>) -> Option<PrimitiveArray<T>> {
+    column?.as_primitive_opt::<T>().cloned()
+}
+
+/// Reads the statistics columns of a manifest.
+pub(super) struct StatColumns {
+    columns: Vec<(FieldId, Columns)>,
     /// The columns of the table that files can lack, and then have their initial value.
     added: Vec<Field>,
 }
 
-struct Columns<'a> {
+struct Columns {
     lower: Option<ArrayRef>,
     upper: Option<ArrayRef>,
-    exact: Option<&'a UInt8Array>,
-    nulls: Option<&'a UInt64Array>,
-    sum: Option<&'a Decimal128Array>,
+    exact: Option<UInt8Array>,
+    nulls: Option<UInt64Array>,
+    sum: Option<Decimal128Array>,
 }
 
-impl<'a> StatColumns<'a> {
+impl StatColumns {
     /// The columns of `schema`.
     ///
     /// # Errors
     ///
     /// `Corrupt` if the bounds of a column are of another type.
-    pub(super) fn new(batch: &'a RecordBatch, schema: &Schema) -> Result<Self> {
+    pub(super) fn new(all: &LazyColumns, schema: &Schema) -> Result<Self> {
+        let ids = schema
+            .measured()
+            .map(|field| field.id)
+            .collect::<BTreeSet<_>>();
+        all.load(|name| parse(name).is_some_and(|(id, _)| ids.contains(&id)))?;
         let mut columns = Vec::new();
         for field in schema.measured() {
-            let column = |part: &str| batch.column_by_name(&format!("c{}.{part}", field.id));
+            let column = |part: &str| all.get(&format!("c{}.{part}", field.id));
             let bound = |part: &str| {
-                let array = column(part).filter(|_| field.ty.has_bounds());
-                array.map(|array| stored(array, &field, part)).transpose()
+                let array = column(part)?.filter(|_| field.ty.has_bounds());
+                array.map(|array| stored(&array, &field, part)).transpose()
             };
             let found = Columns {
                 lower: bound("lower")?,
                 upper: bound("upper")?,
-                exact: column("exact").and_then(|c| c.as_primitive_opt::<UInt8Type>()),
-                nulls: column("nulls").and_then(|c| c.as_primitive_opt::<UInt64Type>()),
-                sum: column("sum").and_then(|c| c.as_primitive_opt::<Decimal128Type>()),
+                exact: primitive::<UInt8Type>(column("exact")?),
+                nulls: primitive::<UInt64Type>(column("nulls")?),
+                sum: primitive::<Decimal128Type>(column("sum")?),
             };
             if found.lower.is_some() || found.upper.is_some() || found.nulls.is_some() {
                 columns.push((field.id, found));
@@ -234,14 +251,14 @@ impl<'a> StatColumns<'a> {
 
     /// The same of the entries of files, which have a null count for each column that they have: of
     /// one that a file lacks, its initial value is known.
-    pub(super) fn of_files(batch: &'a RecordBatch, schema: &Schema) -> Result<Self> {
-        let mut found = Self::new(batch, schema)?;
-        let complete = |id: &FieldId| {
-            let nulls = batch.column_by_name(&format!("c{id}.nulls"));
-            nulls.is_some_and(|nulls| nulls.null_count() == 0)
-        };
-        let added = schema.fields().iter().filter(|field| !complete(&field.id));
-        found.added = added.cloned().collect();
+    pub(super) fn of_files(all: &LazyColumns, schema: &Schema) -> Result<Self> {
+        let mut found = Self::new(all, schema)?;
+        for field in schema.fields() {
+            let nulls = all.get(&format!("c{}.nulls", field.id))?;
+            if nulls.is_none_or(|nulls| nulls.null_count() > 0) {
+                found.added.push(field.clone());
+            }
+        }
         Ok(found)
     }
 
@@ -264,6 +281,7 @@ impl<'a> StatColumns<'a> {
             .map(|(id, column)| {
                 let exact = column
                     .exact
+                    .as_ref()
                     .filter(|e| e.is_valid(row))
                     .map_or(0, |e| e.value(row));
                 let bound = |array: Option<&ArrayRef>, bit: u8| {
@@ -278,10 +296,12 @@ impl<'a> StatColumns<'a> {
                     upper: bound(column.upper.as_ref(), 2),
                     null_count: column
                         .nulls
+                        .as_ref()
                         .filter(|n| n.is_valid(row))
                         .map(|n| n.value(row)),
                     sum: column
                         .sum
+                        .as_ref()
                         .filter(|sum| sum.is_valid(row))
                         .map(|sum| sum.value(row)),
                 };
