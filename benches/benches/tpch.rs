@@ -2,8 +2,9 @@
 //! it wrote itself, with its defaults: the same rows in the same order in as many files.
 //!
 //! Two more sides: plain DataFusion over the very files of the repository, and tables of a repository
-//! whose large ones are sorted by date. `UDR_BENCH_QUERY` is the number of a query, or several: only
-//! they are run, and what EXPLAIN ANALYZE says of them is printed. Settings are DataFusion's, such as
+//! whose large ones are sorted by date and have bloom filters, and whose values were counted.
+//! `UDR_BENCH_QUERY` is the number of a query, or several: only they are run, and what EXPLAIN ANALYZE
+//! says of them is printed. Settings are DataFusion's, such as
 //! `DATAFUSION_EXECUTION_TARGET_PARTITIONS`.
 #![expect(
     clippy::panic,
@@ -55,12 +56,17 @@ impl Tables {
                 .unwrap();
             let order = ORDERS
                 .iter()
-                .find(|(large, _)| clustered && *large == table);
-            let order = order.map_or(String::new(), |(_, by)| format!("WRITE ORDERED BY {by}"));
+                .find(|(large, ..)| clustered && *large == table);
+            let order = order.map_or(String::new(), |(_, by, key)| {
+                format!("WRITE ORDERED BY {by} WRITE BLOOM FILTERS ON ({key})")
+            });
             let columns = source_columns(&source.schema());
             run(&ctx, &format!("CREATE TABLE {table} ({columns}) {order}")).await;
             run(&ctx, &format!("INSERT INTO {table} SELECT * FROM {name}")).await;
             ctx.deregister_table(name).unwrap();
+            if clustered {
+                run(&ctx, &format!("ANALYZE TABLE {table}")).await;
+            }
         }
         Self {
             ctx,

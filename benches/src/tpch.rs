@@ -26,8 +26,12 @@ pub const TABLES: [&str; 8] = [
     "nation", "region", "supplier", "customer", "part", "partsupp", "orders", "lineitem",
 ];
 
-/// What the rows of the large tables are sorted by where they are clustered.
-pub const ORDERS: [(&str, &str); 2] = [("orders", "o_orderdate"), ("lineitem", "l_shipdate")];
+/// What the rows of the large tables are sorted by where they are clustered, and what has bloom
+/// filters then.
+pub const ORDERS: [(&str, &str, &str); 2] = [
+    ("orders", "o_orderdate", "o_orderkey"),
+    ("lineitem", "l_shipdate", "l_orderkey"),
+];
 
 fn collect(
     parts: i32,

@@ -1,8 +1,8 @@
 //! What changed between two states of a table (layer L6).
 //!
 //! In: one table at two commits, whichever is older. Out: the data files that only one of them has,
-//! and those of which other rows are deleted. Called by whoever shows or follows changes. What both
-//! states share of their manifest trees is not read, so the cost follows the change.
+//! and those of which other rows are deleted. Called by programs that follow changes. What both states
+//! share of their manifest trees is not read, so the cost follows the change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -80,7 +80,7 @@ pub async fn file_changes(before: &TableSnapshot, after: &TableSnapshot) -> Resu
     let removed = only(&before, &new)?;
     let added = only(&after, &old)?;
     let mut changes = FileChanges::default();
-    for (id, file) in added.iter() {
+    for (id, file) in &added {
         match removed.get(id) {
             Some(old) => changes.changed.push((Arc::clone(old), Arc::clone(file))),
             None => changes.added.push(Arc::clone(file)),

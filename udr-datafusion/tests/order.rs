@@ -106,3 +106,48 @@ async fn many_files_follow_each_other_where_they_have_no_values_in_common() {
         ["4", "5", "5", "5", "5", "5", "6"]
     );
 }
+
+/// A limit must not make the engine forget the order.
+#[tokio::test]
+async fn the_first_rows_are_the_first_of_all_files() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (k INT, x DOUBLE) WRITE ORDERED BY k, x")
+        .await;
+    // Files of which each of four partitions has two.
+    for first in [60, 0, 70, 10, 50, 20, 40, 30] {
+        let rows = if first == 60 { 3 } else { 10 };
+        f.udr(&format!(
+            "INSERT INTO t SELECT v, v / 2 FROM (SELECT unnest(range({first}, {first} + {rows})) AS v)"
+        ))
+        .await;
+    }
+    assert!(unsorted(&f, "SELECT k FROM t ORDER BY k LIMIT 5").await);
+    for _ in 0..20 {
+        for (query, expected) in [
+            ("SELECT k FROM t ORDER BY k LIMIT 5", "0|1|2|3|4"),
+            (
+                "SELECT k FROM t ORDER BY k, x LIMIT 3 OFFSET 58",
+                "58|59|60",
+            ),
+            ("SELECT k FROM t ORDER BY k DESC LIMIT 3", "79|78|77"),
+            (
+                "SELECT k FROM t WHERE k > 18 ORDER BY k LIMIT 3",
+                "19|20|21",
+            ),
+            (
+                "SELECT k FROM (SELECT k FROM t LIMIT 100) ORDER BY k LIMIT 2",
+                "0|1",
+            ),
+        ] {
+            assert_eq!(f.udr(query).await.join("|"), expected, "{query}");
+        }
+    }
+    // A second column without bounds in one file does not take the first one's order away.
+    f.udr("INSERT INTO t VALUES (90, 'NaN'), (91, 1)").await;
+    assert!(unsorted(&f, "SELECT k FROM t ORDER BY k").await);
+    assert!(!unsorted(&f, "SELECT k FROM t ORDER BY k, x").await);
+    assert_eq!(
+        f.udr("SELECT k FROM t ORDER BY k DESC LIMIT 1").await,
+        ["91"]
+    );
+}

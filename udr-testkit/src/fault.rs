@@ -397,8 +397,14 @@ impl ObjectStore for FaultStore {
         object_store::coalesce_ranges(
             ranges,
             |range| async {
+                let asked = range.end - range.start;
                 let options = GetOptions::new().with_range(Some(range));
-                self.get_opts(location, options).await?.bytes().await
+                let bytes = self.get_opts(location, options).await?.bytes().await?;
+                // Parts are cut out of an answer, so a client must not take one that lacks some.
+                if ranges.len() > 1 && (bytes.len() as u64) < asked {
+                    return Err(injected("short"));
+                }
+                Ok(bytes)
             },
             object_store::OBJECT_STORE_COALESCE_DEFAULT,
         )

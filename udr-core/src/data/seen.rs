@@ -112,7 +112,10 @@ impl SeenOrder {
         if self.fields.is_empty() || batch.num_rows() == 0 {
             return Ok(());
         }
-        let columns = self.positions.iter().map(|at| batch.column(*at).clone());
+        let columns = self
+            .positions
+            .iter()
+            .map(|at| ArrayRef::clone(batch.column(*at)));
         let columns = columns.collect::<Vec<_>>();
         if !self.last.is_empty() {
             let across = self.comparators(&self.last, &columns)?;

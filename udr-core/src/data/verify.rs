@@ -123,8 +123,8 @@ fn wrong_statistic(what: &str, id: FieldId, schema: &Schema) -> Error {
 /// Reads all of a data file and checks that it is what its entry says.
 ///
 /// That is: length and digest of the file and of its footer, the number of rows, their order, types
-/// and field ids of its columns, and that no statistic is wrong. Statistics may be absent, and bounds that
-/// are not exact may be wider than the values.
+/// and field ids of its columns, and that no statistic is wrong. Statistics may be absent, and bounds
+/// that are not exact may be wider than the values.
 ///
 /// # Errors
 ///

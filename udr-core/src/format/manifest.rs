@@ -215,6 +215,11 @@ impl Manifest {
         {
             return Err(corrupt("a manifest is not what its reference says"));
         }
+        // A part of a commit would keep all of the commit in memory.
+        let bytes = match expected.object.within {
+            Some(_) => Bytes::copy_from_slice(&bytes),
+            None => bytes,
+        };
         let stats = LazyColumns::new(bytes, metadata);
         let batch = stats
             .others()

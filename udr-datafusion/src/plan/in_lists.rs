@@ -65,7 +65,10 @@ fn merges_rightly(operand: &Expr, sides: [&Expr; 2], schema: &DFSchema) -> bool 
 
 /// Whether what `operand` is compared with in `expr` are literals, and none is NULL.
 fn has_literals_only(expr: &Expr, operand: &Expr) -> bool {
-    let is_known = |expr: &Expr| matches!(expr, Expr::Literal(value, _) if !value.is_null());
+    let is_known = |expr: &Expr| match expr {
+        Expr::Literal(value, _) => !value.is_null() && !value.data_type().is_floating(),
+        _ => false,
+    };
     let other = expr.exists(|expr| {
         Ok(match expr {
             Expr::InList(list) => list.expr.as_ref() == operand && !list.list.iter().all(is_known),

@@ -15,23 +15,41 @@ pub(super) struct OrderedFiles {
 }
 
 /// Deals files out to at most `partitions` so that each has its rows in the order that is common to
-/// all files; `None` if there is none, or too many files have values in common.
-pub(super) fn ordered(
+/// all files.
+///
+/// `None` if there is none, if too many files have values in common, or if the partitions would not
+/// be even: files stay in theirs, and are not split, though they are of more than `split_from` bytes
+/// together.
+pub(super) fn ordered_files(
     schema: &Schema,
     tasks: &[FileTask],
     partitions: usize,
+    split_from: usize,
 ) -> Option<OrderedFiles> {
-    let order = common(tasks)?;
-    let ordering = LexOrdering::new(sort_exprs(schema, order))?;
+    let mut order = common(tasks)?;
     let leading = order.first()?;
-    let partitions = if tasks.len() <= partitions {
+    let dealt = if tasks.len() <= partitions {
         tasks.iter().map(|task| vec![task.clone()]).collect()
     } else {
+        // The engine compares the bounds of files, too, and of all columns.
+        let known = order.iter().take_while(|field| {
+            let mut files = tasks.iter().map(|task| &task.file);
+            files.all(|file| is_bounded(field, file))
+        });
+        order = order.get(..known.count())?;
         apart(leading, tasks, partitions)?
     };
+    let bytes = |files: &Vec<FileTask>| files.iter().map(|task| task.file.object.bytes).sum();
+    let sizes = dealt.iter().map(bytes).collect::<Vec<u64>>();
+    let total = sizes.iter().sum::<u64>();
+    let largest = sizes.iter().max().copied().unwrap_or_default();
+    let even = largest.saturating_mul(partitions as u64) <= total.saturating_mul(2);
+    if !even && total >= split_from as u64 {
+        return None;
+    }
     Some(OrderedFiles {
-        ordering,
-        partitions,
+        ordering: LexOrdering::new(sort_exprs(schema, order))?,
+        partitions: dealt,
     })
 }
 

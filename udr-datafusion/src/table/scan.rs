@@ -13,7 +13,7 @@ use datafusion::datasource::physical_plan::{
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DataFusionResult;
-use datafusion::physical_expr::LexOrdering;
+use datafusion::physical_expr::Partitioning;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
@@ -26,7 +26,7 @@ use udr_core::snapshot::{FileTask, Prune, TableSnapshot};
 use super::evolution::ByFieldId;
 use super::file_rows::Files;
 use super::live_rows::LiveRows;
-use super::order::ordered;
+use super::order::ordered_files;
 use super::predicate::TablePredicate;
 use super::reader::DataFileReaderFactory;
 use super::row_columns::RowColumns;
@@ -79,8 +79,26 @@ impl Scan<'_> {
         let statistics = statistics.map_err(to_datafusion)?;
         let partitions = state.config().target_partitions().max(1);
         let deleted = files.iter().map(FileTask::deleted_rows).sum::<u64>();
-        let groups = self.groups(&schema, files, partitions).await;
-        let (groups, ordering) = groups.map_err(to_datafusion)?;
+        let split_from = state.config_options().optimizer.repartition_file_min_size;
+        // A limit may leave out row groups where filters are inside the scan, whatever their order.
+        let ordered = !state.config_options().execution.parquet.pushdown_filters
+            // Changes of rows have no use for an order.
+            && self.rows == RowColumns::None
+            && files.len() <= FILES_MAX;
+        let ordered = Some(&files).filter(|_| ordered);
+        let ordered = ordered
+            .and_then(|files| ordered_files(self.table.schema(), files, partitions, split_from));
+        let (dealt, ordering) = match ordered {
+            Some(files) => (files.partitions, Some(files.ordering)),
+            None => (even(files, partitions), None),
+        };
+        let groups = self.groups(&schema, &dealt).await;
+        let groups = groups.map_err(to_datafusion)?;
+        // Once partitions are declared, files stay in theirs: the engine forgets that the order is to
+        // be kept where it pushes a limit down.
+        let partitioning = ordering
+            .is_some()
+            .then(|| Partitioning::UnknownPartitioning(groups.len()));
         let mut options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
@@ -101,6 +119,7 @@ impl Scan<'_> {
         let config = FileScanConfigBuilder::new(self.session.store_url().clone(), source)
             .with_file_groups(groups)
             .with_output_ordering(ordering.into_iter().collect())
+            .with_output_partitioning(partitioning)
             .with_statistics(statistics)
             .with_limit(self.limit)
             .with_projection_indices(self.projection.cloned())?
@@ -131,23 +150,13 @@ impl Scan<'_> {
         Ok(padded(found, schema))
     }
 
-    /// The files, dealt out to partitions of about the same size, and the order of their rows, if
-    /// they have one.
+    /// The files of each partition, as the engine takes them.
     async fn groups(
         &self,
         schema: &TableSchema,
-        tasks: Vec<FileTask>,
-        partitions: usize,
-    ) -> Result<(Vec<FileGroup>, Option<LexOrdering>)> {
-        let with_statistics = tasks.len() <= FILES_MAX;
-        // Changes of rows have no use for an order.
-        let ordered_files = with_statistics && self.rows == RowColumns::None;
-        let files = Some(&tasks).filter(|_| ordered_files);
-        let ordered = files.and_then(|files| ordered(self.table.schema(), files, partitions));
-        let (dealt, ordering) = match ordered {
-            Some(files) => (files.partitions, Some(files.ordering)),
-            None => (even(tasks, partitions), None),
-        };
+        dealt: &[Vec<FileTask>],
+    ) -> Result<Vec<FileGroup>> {
+        let with_statistics = dealt.iter().map(Vec::len).sum::<usize>() <= FILES_MAX;
         let tasks = || dealt.iter().flatten();
         let mut deleted = self.deleted(tasks()).await?.into_iter();
         let first = match self.rows {
@@ -168,7 +177,7 @@ impl Scan<'_> {
             let files = tasks.iter().map(&mut file);
             Ok(FileGroup::new(files.collect::<Result<_>>()?))
         });
-        Ok((groups.collect::<Result<_>>()?, ordering))
+        groups.collect()
     }
 
     /// The deleted rows of each file.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Schema as ArrowSchema};
+use arrow::datatypes::{DataType, Schema as ArrowSchema};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use udr_core::Result;
@@ -34,7 +34,7 @@ pub(super) fn statistics(
         .iter()
         .zip(arrow_schema.fields())
         .map(|(field, arrow)| match columns.get(&field.id) {
-            Some(stats) => column(stats, arrow.data_type(), rows),
+            Some(stats) => column(stats, arrow.data_type()),
             None => Ok(ColumnStatistics::new_unknown()),
         })
         .collect::<Result<Vec<_>>>()?;
@@ -84,12 +84,12 @@ pub(crate) fn bounds<'a>(
     let Some(stats) = merged.get(&field.id) else {
         return Ok(None);
     };
-    let found = column(stats, &field.ty.to_arrow(), 0)?;
+    let found = column(stats, &field.ty.to_arrow())?;
     let value = |value: &Precision<ScalarValue>| value.get_value().cloned();
     Ok(value(&found.min_value).zip(value(&found.max_value)))
 }
 
-fn column(stats: &ColumnStats, data_type: &DataType, rows: u64) -> Result<ColumnStatistics> {
+fn column(stats: &ColumnStats, data_type: &DataType) -> Result<ColumnStatistics> {
     let bound = |bound: Option<&Bound>| -> Result<Precision<ScalarValue>> {
         let Some(bound) = bound else {
             return Ok(Precision::Absent);
@@ -106,29 +106,8 @@ fn column(stats: &ColumnStats, data_type: &DataType, rows: u64) -> Result<Column
         null_count: stats.null_count.map_or(Precision::Absent, exact),
         min_value: bound(stats.lower.as_ref())?,
         max_value: bound(stats.upper.as_ref())?,
-        sum_value: sum(stats, data_type, rows).map_or(Precision::Absent, Precision::Exact),
+        // Sums stay out: the engine answers `sum(a.x)` with them over joins of `a`, too.
         ..ColumnStatistics::new_unknown()
-    })
-}
-
-/// The sum of a column with `rows` rows, if it is known that one has a value: of none it is NULL.
-///
-/// It is left out if it is more than 64 bits: the engine wraps around then.
-fn sum(stats: &ColumnStats, data_type: &DataType, rows: u64) -> Option<ScalarValue> {
-    let sum = stats
-        .sum
-        .filter(|_| stats.null_count.is_some_and(|nulls| nulls < rows))?;
-    Some(match data_type {
-        DataType::Decimal128(_, scale) => {
-            ScalarValue::Decimal128(Some(sum), DECIMAL128_MAX_PRECISION, *scale)
-        }
-        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
-            ScalarValue::UInt64(Some(sum.try_into().ok()?))
-        }
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
-            ScalarValue::Int64(Some(sum.try_into().ok()?))
-        }
-        _ => return None,
     })
 }
 

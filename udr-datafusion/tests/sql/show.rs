@@ -173,7 +173,7 @@ async fn columns_are_shown_of_any_state() {
             "{name}"
         );
     }
-    assert_eq!(f.udr("SHOW COLUMNS FROM t$files").await.len(), 10);
+    assert_eq!(f.udr("SHOW COLUMNS FROM t$files").await.len(), 11);
     assert_eq!(
         f.udr("SHOW COLUMNS FROM \"v@2\"").await,
         ["udr|public|v@2|name|Utf8View|YES"]
