@@ -196,7 +196,7 @@ async fn a_copy_of_a_table_has_its_rows_in_order() {
 #[tokio::test]
 async fn a_write_that_is_short_of_memory_makes_more_files() {
     let f = Fixture::with_table().await;
-    f.run("INSERT INTO t SELECT value, 'name ' || value FROM generate_series(1, 800000)")
+    f.run("INSERT INTO t SELECT value, CAST(random() AS VARCHAR) FROM generate_series(1, 1200000)")
         .await;
     f.create("u", &id_and_name()).await;
     let runtime = RuntimeEnvBuilder::new()
@@ -210,7 +210,7 @@ async fn a_write_that_is_short_of_memory_makes_more_files() {
     let small = Fixture { ctx, session };
     assert_eq!(
         small.written("INSERT INTO u SELECT * FROM t").await,
-        800_000
+        1_200_000
     );
     let files = f
         .value("SELECT count(*) FROM u$files")
@@ -221,7 +221,7 @@ async fn a_write_that_is_short_of_memory_makes_more_files() {
     assert_eq!(
         f.value("SELECT count(*) FROM t JOIN u USING (id, name)")
             .await,
-        "800000"
+        "1200000"
     );
     f.check().await;
 }
