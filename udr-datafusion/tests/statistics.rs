@@ -39,6 +39,7 @@ async fn exact_aggregates_are_answered_from_metadata_after_appends() {
         ("SELECT max(x) FROM n", "2.5"),
         ("SELECT min(s) FROM n", "a"),
         ("SELECT max(s) FROM n", "c"),
+        ("SELECT sum(i) FROM n", "9"),
     ] {
         assert!(from_metadata(&f, sql).await, "{sql} reads data files");
         assert_eq!(f.value(sql).await, expected, "{sql}");
@@ -54,6 +55,82 @@ async fn exact_aggregates_are_answered_from_metadata_after_appends() {
             .await,
         "1"
     );
+}
+
+#[tokio::test]
+async fn sums_are_answered_from_metadata_where_they_are_facts() {
+    let f = Fixture::new().await;
+    f.udr(
+        "CREATE TABLE t (i INT, l BIGINT, u BIGINT UNSIGNED, d DECIMAL(20, 2), x DOUBLE, day DATE)",
+    )
+    .await;
+    f.udr("INSERT INTO t VALUES (1, 2, 3, 4.25, 5, '2026-01-01'), (NULL, NULL, NULL, NULL, NULL, NULL)")
+        .await;
+    f.udr("INSERT INTO t VALUES (-7, 9000000000, 18446744073709551612, -0.5, 0.1, '2026-01-02')")
+        .await;
+    for (sum, expected) in [
+        ("sum(i)", "-6"),
+        ("sum(l)", "9000000002"),
+        ("sum(u)", "18446744073709551615"),
+        ("sum(d)", "3.75"),
+        ("sum(d), count(*)", "3.75|3"),
+    ] {
+        let sql = format!("SELECT {sum} FROM t");
+        assert!(from_metadata(&f, &sql).await, "{sql} reads data files");
+        assert_eq!(f.udr(&sql).await, [expected], "{sql}");
+    }
+    let types = "SELECT arrow_typeof(sum(i)), arrow_typeof(sum(u)), arrow_typeof(sum(d)) FROM t";
+    assert_eq!(f.udr(types).await, ["Int64|UInt64|Decimal128(30, 2)"]);
+    for (sql, expected) in [
+        ("SELECT sum(x) FROM t", "5.1"),
+        ("SELECT sum(DISTINCT i) FROM t", "-6"),
+        ("SELECT sum(i) FROM t WHERE i > 0", "1"),
+        ("SELECT sum(i * 2) FROM t", "-12"),
+        ("SELECT sum(i) FILTER (WHERE l > 5) FROM t", "-7"),
+        (
+            "SELECT sum(i) FROM (SELECT * FROM t ORDER BY i LIMIT 1)",
+            "-7",
+        ),
+    ] {
+        assert!(!from_metadata(&f, sql).await, "{sql}");
+        assert_eq!(f.udr(sql).await, [expected], "{sql}");
+    }
+    // Beyond 64 bits the engine decides what comes out, as it does for rows in memory.
+    f.udr("INSERT INTO t (l, u) VALUES (9223372036854775807, 1)")
+        .await;
+    for sum in ["sum(l)", "sum(u)"] {
+        assert!(!from_metadata(&f, &format!("SELECT {sum} FROM t")).await);
+    }
+    // Once a row is deleted, nobody knows.
+    f.udr("DELETE FROM t WHERE i = 1").await;
+    assert!(!from_metadata(&f, "SELECT sum(i) FROM t").await);
+    assert_eq!(f.udr("SELECT sum(i), sum(d) FROM t").await, ["-7|-0.50"]);
+    // Of a column that files lack it is known, too.
+    f.udr("CREATE TABLE e (i INT)").await;
+    f.udr("INSERT INTO e VALUES (1), (2)").await;
+    let then = f.version().await;
+    f.udr("ALTER TABLE e ADD COLUMN a INT DEFAULT 7").await;
+    f.udr("ALTER TABLE e ADD COLUMN b INT").await;
+    f.udr("ALTER TABLE e ALTER COLUMN i SET DATA TYPE BIGINT")
+        .await;
+    assert_eq!(f.udr("SELECT sum(b) FROM e").await, [""]);
+    f.udr("INSERT INTO e VALUES (3000000000, 1, 5)").await;
+    for (sql, expected) in [
+        ("SELECT sum(a) FROM e", "15"),
+        ("SELECT sum(b) FROM e", "5"),
+        ("SELECT sum(i) FROM e", "3000000003"),
+    ] {
+        assert!(from_metadata(&f, sql).await, "{sql} reads data files");
+        assert_eq!(f.udr(sql).await, [expected], "{sql}");
+    }
+    // Of no rows there is none, nor of rows that are joined.
+    f.udr("CREATE TABLE nothing (i BIGINT)").await;
+    assert_eq!(f.udr("SELECT sum(i) FROM nothing").await, [""]);
+    assert_eq!(f.udr("SELECT sum(i) FROM e AS x").await, ["3000000003"]);
+    let sql = format!("SELECT sum(i) + 1 FROM \"e@{then}\"");
+    assert!(from_metadata(&f, &sql).await);
+    assert_eq!(f.udr(&sql).await, ["4"]);
+    f.check().await;
 }
 
 /// The engine would answer these with the sums of a table's columns, if it knew them.

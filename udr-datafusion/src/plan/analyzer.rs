@@ -27,7 +27,7 @@ use crate::exec::CommandTable;
 use crate::session::{BeginOptions, StatementPin, UdrSession};
 use crate::table::{RowSink, RowsTable, UdrTable};
 
-use super::change;
+use super::{change, sums};
 
 /// Pins all tables of a plan to one state, and turns transaction statements into commands.
 #[derive(Debug)]
@@ -55,6 +55,13 @@ impl UdrAnalyzerRule {
             other => other,
         };
         match plan {
+            LogicalPlan::Aggregate(mut aggregate) => Ok(match sums::of_all_rows(&aggregate) {
+                Some(input) => {
+                    aggregate.input = Arc::new(input);
+                    Transformed::yes(LogicalPlan::Aggregate(aggregate))
+                }
+                None => Transformed::no(LogicalPlan::Aggregate(aggregate)),
+            }),
             LogicalPlan::TableScan(mut scan) => Ok(match pinned(&scan.source, pin) {
                 Some(source) => {
                     scan.source = source;

@@ -9,6 +9,7 @@ mod checked;
 pub(crate) mod guard;
 mod in_lists;
 mod relation;
+mod sums;
 mod values;
 
 pub(crate) use analyzer::UdrAnalyzerRule;

@@ -99,6 +99,7 @@ impl TableProvider for FileRows {
             projection,
             limit: None,
             files: &self.files,
+            aggregated: false,
         };
         scan.plan(state, predicate.as_ref()).await
     }

@@ -44,6 +44,8 @@ pub(crate) struct UdrTable {
     pin: Option<Arc<StatementPin>>,
     /// Whether the statement was seen to have no clause that its plan does not show.
     checked: bool,
+    /// Whether all of its rows go into an aggregate as they are.
+    aggregated: bool,
 }
 
 impl UdrTable {
@@ -75,6 +77,7 @@ impl UdrTable {
             generated,
             pin: None,
             checked: false,
+            aggregated: false,
         })
     }
 
@@ -100,6 +103,14 @@ impl UdrTable {
     pub(crate) fn pinned(&self, pin: Arc<StatementPin>) -> Self {
         Self {
             pin: Some(pin),
+            ..self.clone()
+        }
+    }
+
+    /// The same table, all rows of which go into an aggregate as they are.
+    pub(crate) fn aggregated(&self) -> Self {
+        Self {
+            aggregated: true,
             ..self.clone()
         }
     }
@@ -143,6 +154,7 @@ impl UdrTable {
             // Files are left out for a limit only if every row counts.
             limit: limit.filter(|_| filters.is_empty()),
             files: &Files::All,
+            aggregated: self.aggregated,
         };
         scan.plan(state, predicate.as_deref()).await
     }

@@ -30,7 +30,7 @@ use super::order::ordered_files;
 use super::predicate::TablePredicate;
 use super::reader::DataFileReaderFactory;
 use super::row_columns::RowColumns;
-use super::statistics::{FILES_MAX, of_files, statistics};
+use super::statistics::{FILES_MAX, add_sums, of_files, statistics};
 use crate::error::to_datafusion;
 use crate::session::{StatementPin, UdrSession};
 
@@ -50,6 +50,8 @@ pub(super) struct Scan<'a> {
     pub(super) limit: Option<usize>,
     /// Which of its files are read.
     pub(super) files: &'a Files,
+    /// Whether nothing is between the scan and an aggregate over all of its rows.
+    pub(super) aggregated: bool,
 }
 
 impl Scan<'_> {
@@ -137,8 +139,12 @@ impl Scan<'_> {
     ) -> Result<Statistics> {
         let (table, columns) = (self.table, self.table.arrow_schema());
         let mut found = if whole && self.limit.is_none() {
-            let known = table.column_stats();
-            statistics(table.schema(), &columns, table.rows(), &known)?
+            let (rows, known) = (table.rows(), table.column_stats());
+            let mut found = statistics(table.schema(), &columns, rows, &known)?;
+            if self.aggregated {
+                add_sums(&mut found, table.schema(), rows, &known);
+            }
+            found
         } else {
             of_files(table.schema(), &columns, tasks)?
         };

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DataType, Schema as ArrowSchema};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Schema as ArrowSchema};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use udr_core::Result;
@@ -106,8 +106,41 @@ fn column(stats: &ColumnStats, data_type: &DataType) -> Result<ColumnStatistics>
         null_count: stats.null_count.map_or(Precision::Absent, exact),
         min_value: bound(stats.lower.as_ref())?,
         max_value: bound(stats.upper.as_ref())?,
-        // Sums stay out: the engine answers `sum(a.x)` with them over joins of `a`, too.
         ..ColumnStatistics::new_unknown()
+    })
+}
+
+/// Adds the sums of columns over all of `rows` rows, for a scan right below an aggregate: the engine
+/// also answers with them where rows are joined in between.
+pub(super) fn add_sums(
+    statistics: &mut Statistics,
+    schema: &Schema,
+    rows: u64,
+    known: &BTreeMap<FieldId, ColumnStats>,
+) {
+    let columns = statistics.column_statistics.iter_mut();
+    for (column, field) in columns.zip(schema.fields()) {
+        let stats = known.get(&field.id);
+        if let Some(sum) = stats.and_then(|stats| sum(stats, &field.ty.to_arrow(), rows)) {
+            column.sum_value = Precision::Exact(sum);
+        }
+    }
+}
+
+/// The sum of a column with `rows` rows, if it is known that one has a value: of none it is NULL.
+///
+/// It is left out if it is more than 64 bits: the engine wraps around then.
+fn sum(stats: &ColumnStats, data_type: &DataType, rows: u64) -> Option<ScalarValue> {
+    let sum = stats
+        .sum
+        .filter(|_| stats.null_count.is_some_and(|nulls| nulls < rows))?;
+    Some(match data_type {
+        DataType::Decimal128(_, scale) => {
+            ScalarValue::Decimal128(Some(sum), DECIMAL128_MAX_PRECISION, *scale)
+        }
+        ty if ty.is_unsigned_integer() => ScalarValue::UInt64(Some(sum.try_into().ok()?)),
+        ty if ty.is_signed_integer() => ScalarValue::Int64(Some(sum.try_into().ok()?)),
+        _ => return None,
     })
 }
 
