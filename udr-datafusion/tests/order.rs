@@ -151,3 +151,72 @@ async fn the_first_rows_are_the_first_of_all_files() {
         ["91"]
     );
 }
+
+/// A scan that keeps an order does not split files, so a large one is split instead.
+#[tokio::test]
+async fn a_large_file_is_read_in_parts_and_still_sorted() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (k BIGINT, name VARCHAR) WRITE ORDERED BY k")
+        .await;
+    f.udr(
+        "INSERT INTO t SELECT v, 'name ' || v FROM (SELECT unnest(range(0, 30000)) AS v) ORDER BY v",
+    )
+    .await;
+    f.udr("DELETE FROM t WHERE k % 10 = 3").await;
+    let expected = (0..30_000_u32)
+        .filter(|k| k % 10 != 3)
+        .map(|k| k.to_string());
+    let expected = expected.collect::<Vec<_>>();
+    let query = "SELECT k FROM t ORDER BY k";
+    assert!(unsorted(&f, query).await);
+    assert_eq!(f.udr(query).await, expected);
+    f.udr("SET datafusion.optimizer.repartition_file_min_size = 1")
+        .await;
+    let plan = f.plan(query).await;
+    assert!(
+        plan.contains("SortExec") && plan.contains("4 groups"),
+        "{plan}"
+    );
+    assert_eq!(f.udr(query).await, expected);
+}
+
+#[tokio::test]
+async fn files_of_others_have_an_order_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = datafusion::prelude::SessionContext::new();
+    for day in 1..7 {
+        let place = folder.path().join(format!("day=2024-01-0{day}"));
+        std::fs::create_dir_all(&place).unwrap();
+        let sql = format!(
+            "COPY (SELECT v * 7 AS k FROM generate_series({day}, 40) AS g(v)) TO '{}' STORED AS PARQUET",
+            place.join("x.parquet").display()
+        );
+        plain.sql(&sql).await.unwrap().collect().await.unwrap();
+    }
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (k BIGINT, day DATE) WRITE ORDERED BY day DESC, k")
+        .await;
+    f.udr(&format!(
+        "IMPORT PARQUET '{}' INTO t",
+        folder.path().display()
+    ))
+    .await;
+    assert_eq!(
+        f.udr("SELECT DISTINCT sorted_by FROM t$files").await,
+        ["day DESC, k"]
+    );
+    let query = "SELECT day, k FROM t ORDER BY day DESC, k";
+    assert!(unsorted(&f, query).await);
+    let expected = (1..7)
+        .rev()
+        .flat_map(|day| (day..=40).map(move |v| format!("2024-01-0{day}|{}", v * 7)));
+    assert_eq!(f.udr(query).await, expected.collect::<Vec<_>>());
+    // Days become moments, in the same order.
+    f.udr("ALTER TABLE t ALTER COLUMN day SET DATA TYPE TIMESTAMP")
+        .await;
+    f.udr("DELETE FROM t WHERE k < 270").await;
+    let query = "SELECT k FROM t ORDER BY day DESC, k";
+    assert!(unsorted(&f, query).await);
+    assert_eq!(f.udr(query).await, [["273", "280"]; 6].concat());
+    f.check().await;
+}

@@ -35,6 +35,7 @@ use udr_core::format::{DataFile, Schema};
 use udr_core::id::FieldId;
 
 use super::deletes::{Reading, without_deleted};
+use super::order::are_even;
 use crate::error::to_datafusion;
 
 /// A column that no table has, for the place of each row in its file.
@@ -108,13 +109,10 @@ fn takes_columns(expr: &Arc<dyn PhysicalExpr>) -> bool {
     expr.is::<Column>()
 }
 
-/// Whether there are as many groups as are wanted, of about the same size.
-fn are_even(groups: &[FileGroup], wanted: usize) -> bool {
-    let bytes = |group: &FileGroup| group.iter().map(|file| file.object_meta.size).sum::<u64>();
-    let sizes = groups.iter().map(bytes).collect::<Vec<_>>();
-    let (largest, sum) = (sizes.iter().max(), sizes.iter().sum::<u64>());
-    let mean = sum / (sizes.len().max(1) as u64);
-    sizes.len() >= wanted && largest.is_some_and(|largest| *largest <= mean + mean / 8)
+/// The bytes of each group.
+fn sizes(groups: &[FileGroup]) -> Vec<u64> {
+    let bytes = |group: &FileGroup| group.iter().map(|file| file.object_meta.size).sum();
+    groups.iter().map(bytes).collect()
 }
 
 fn unable() -> DataFusionError {
@@ -201,7 +199,7 @@ impl FileSource for LiveRows {
     ) -> DataFusionResult<Option<FileScanConfig>> {
         // Small files beside large ones, as changes leave them: parts of equal bytes would cut the
         // large ones anew, and a row group goes as a whole to the part that it begins in.
-        if are_even(&config.file_groups, target_partitions) {
+        if are_even(&sizes(&config.file_groups), target_partitions) {
             return Ok(None);
         }
         let (target, least) = (target_partitions, repartition_file_min_size);

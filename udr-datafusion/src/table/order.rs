@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use datafusion::physical_expr::LexOrdering;
-use udr_core::format::{DataFile, Schema, SortField};
+use udr_core::format::{DataFile, Schema, SortField, Value};
 use udr_core::snapshot::FileTask;
 
 use crate::exec::sort_exprs;
@@ -18,8 +18,8 @@ pub(super) struct OrderedFiles {
 /// all files.
 ///
 /// `None` if there is none, if too many files have values in common, or if the partitions would not
-/// be even: files stay in theirs, and are not split, though they are of more than `split_from` bytes
-/// together.
+/// be even, though the files are of more than `split_from` bytes together: they stay in theirs, and
+/// are not split.
 pub(super) fn ordered_files(
     schema: &Schema,
     tasks: &[FileTask],
@@ -40,17 +40,21 @@ pub(super) fn ordered_files(
         apart(leading, tasks, partitions)?
     };
     let bytes = |files: &Vec<FileTask>| files.iter().map(|task| task.file.object.bytes).sum();
-    let sizes = dealt.iter().map(bytes).collect::<Vec<u64>>();
-    let total = sizes.iter().sum::<u64>();
-    let largest = sizes.iter().max().copied().unwrap_or_default();
-    let even = largest.saturating_mul(partitions as u64) <= total.saturating_mul(2);
-    if !even && total >= split_from as u64 {
+    let sizes = dealt.iter().map(bytes).collect::<Vec<_>>();
+    if !are_even(&sizes, partitions) && sizes.iter().sum::<u64>() >= split_from as u64 {
         return None;
     }
     Some(OrderedFiles {
         ordering: LexOrdering::new(sort_exprs(schema, order))?,
         partitions: dealt,
     })
+}
+
+/// Whether there are as many partitions as are wanted, of about the same size.
+pub(super) fn are_even(sizes: &[u64], wanted: usize) -> bool {
+    let mean = sizes.iter().sum::<u64>() / (sizes.len().max(1) as u64);
+    let largest = sizes.iter().max();
+    sizes.len() >= wanted && largest.is_some_and(|largest| *largest <= mean + mean / 8)
 }
 
 /// What the orders of all files begin with.
@@ -77,7 +81,7 @@ fn apart(leading: &SortField, tasks: &[FileTask], partitions: usize) -> Option<V
     for task in files {
         let fitting = dealt.iter_mut().filter(|(_, files)| {
             let last = files.last();
-            last.is_none_or(|last| is_before(leading, &last.file, &task.file))
+            last.is_none_or(|last| is_before(leading, last, task))
         });
         let (bytes, files) = fitting.min_by_key(|(bytes, _)| *bytes)?;
         *bytes += task.file.object.bytes;
@@ -102,22 +106,17 @@ fn is_bounded(by: &SortField, file: &DataFile) -> bool {
 
 /// By their first values.
 fn in_order(by: &SortField, a: &FileTask, b: &FileTask) -> Ordering {
-    let bounds = |task: &FileTask| {
-        let stats = task.file.columns.get(&by.source)?;
-        let first = if by.descending {
-            &stats.upper
-        } else {
-            &stats.lower
-        };
-        first.as_ref().map(|bound| bound.value.clone())
-    };
-    let order = bounds(a).zip(bounds(b)).and_then(|(a, b)| a.compare(&b));
-    let order = order.unwrap_or(Ordering::Equal);
-    if by.descending {
-        order.reverse()
-    } else {
-        order
-    }
+    let (a, b) = if by.descending { (b, a) } else { (a, b) };
+    let first = |task| bound(by, task, !by.descending);
+    let order = first(a).zip(first(b)).and_then(|(a, b)| a.compare(b));
+    order.unwrap_or(Ordering::Equal)
+}
+
+/// The value that no row of a file is less than, or greater than.
+fn bound<'a>(by: &SortField, task: &'a FileTask, lower: bool) -> Option<&'a Value> {
+    let stats = task.file.columns.get(&by.source)?;
+    let bound = if lower { &stats.lower } else { &stats.upper };
+    bound.as_ref().map(|bound| &bound.value)
 }
 
 fn digests(a: &FileTask, b: &FileTask) -> Ordering {
@@ -125,12 +124,9 @@ fn digests(a: &FileTask, b: &FileTask) -> Ordering {
 }
 
 /// Whether all rows of `a` come before all rows of `b`, none being equal.
-fn is_before(by: &SortField, a: &DataFile, b: &DataFile) -> bool {
+fn is_before(by: &SortField, a: &FileTask, b: &FileTask) -> bool {
     let (a, b) = if by.descending { (b, a) } else { (a, b) };
-    let upper = a.columns.get(&by.source).and_then(|s| s.upper.as_ref());
-    let lower = b.columns.get(&by.source).and_then(|s| s.lower.as_ref());
-    let order = upper
-        .zip(lower)
-        .and_then(|(upper, lower)| upper.value.compare(&lower.value));
-    order == Some(Ordering::Less)
+    let (upper, lower) = (bound(by, a, false), bound(by, b, true));
+    let order = upper.zip(lower);
+    order.and_then(|(upper, lower)| upper.compare(lower)) == Some(Ordering::Less)
 }
