@@ -21,6 +21,7 @@ mod crash;
 mod evolution;
 mod golden;
 mod golden_constraints;
+mod golden_layout;
 mod golden_rows;
 mod model;
 mod oracle;
