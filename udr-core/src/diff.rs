@@ -7,15 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _};
-
 use crate::error::{Error, Result};
 use crate::format::{DataFile, Manifest, ManifestRef};
 use crate::id::{Digest, FileId};
-use crate::snapshot::{Loader, TableSnapshot};
-
-/// How many manifests are read at once.
-const CONCURRENCY: usize = 16;
+use crate::snapshot::TableSnapshot;
 
 /// The data files that make two states of a table differ; by file id.
 #[derive(Debug, Clone, Default)]
@@ -122,7 +117,7 @@ impl<'a> Side<'a> {
         let all = std::mem::take(&mut self.manifests);
         let (inner, mut others): (Vec<_>, Vec<_>) = all.into_iter().partition(|m| m.level == level);
         let schema = self.table.schema();
-        for manifest in read(self.table.loader(), &inner).await? {
+        for manifest in self.table.loader().manifests(inner).await? {
             others.extend(manifest.manifests(schema, 0..manifest.len())?);
         }
         self.manifests = others;
@@ -130,7 +125,7 @@ impl<'a> Side<'a> {
     }
 
     async fn leaves(self) -> Result<Vec<Leaf<'a>>> {
-        let manifests = read(self.table.loader(), &self.manifests).await?;
+        let manifests = self.table.loader().manifests(self.manifests).await?;
         let leaves = manifests.into_iter().map(|manifest| {
             Ok(Leaf {
                 table: self.table,
@@ -140,14 +135,6 @@ impl<'a> Side<'a> {
         });
         leaves.collect()
     }
-}
-
-async fn read(loader: &Loader, manifests: &[ManifestRef]) -> Result<Vec<Arc<Manifest>>> {
-    futures::stream::iter(manifests)
-        .map(|reference| async move { loader.manifest(reference).await })
-        .buffered(CONCURRENCY)
-        .try_collect()
-        .await
 }
 
 fn leave_out_common(sides: &mut [Side<'_>; 2]) {

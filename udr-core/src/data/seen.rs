@@ -2,13 +2,15 @@
 
 use std::cmp::Ordering;
 
-use arrow::array::make_comparator;
-use arrow::array::{Array, ArrayRef, AsArray as _, DynComparator, PrimitiveArray, RecordBatch};
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, DynComparator, PrimitiveArray, RecordBatch, make_comparator,
+};
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type,
     Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
+use arrow::error::ArrowError;
 
 use crate::error::{Error, Result};
 use crate::format::{ColumnStats, Schema, SortField};
@@ -119,11 +121,11 @@ impl SeenOrder {
         let columns = columns.collect::<Vec<_>>();
         if !self.last.is_empty() {
             let across = self.comparators(&self.last, &columns)?;
-            self.keep(disorder(&across, [(0, 0)].into_iter()));
+            self.keep(columns_in_order(&across, [(0, 0)].into_iter()));
         }
         let within = self.comparators(&columns, &columns)?;
         let neighbours = (1..batch.num_rows()).map(|row| (row - 1, row));
-        self.keep(disorder(&within, neighbours));
+        self.keep(columns_in_order(&within, neighbours));
         let last = u64::try_from(batch.num_rows() - 1).unwrap_or(u64::MAX);
         let last = PrimitiveArray::<UInt64Type>::from(vec![last]);
         let taken = columns.iter().map(|column| take(column, &last, None));
@@ -152,12 +154,15 @@ impl SeenOrder {
     }
 }
 
-fn incomparable(error: arrow::error::ArrowError) -> Error {
+fn incomparable(error: ArrowError) -> Error {
     Error::internal("rows cannot be compared").with_source(error)
 }
 
-/// By how many columns the pairs of rows are in order.
-fn disorder(columns: &[DynComparator], pairs: impl Iterator<Item = (usize, usize)>) -> usize {
+/// By how many columns, from the first on, the pairs of rows are in order.
+fn columns_in_order(
+    columns: &[DynComparator],
+    pairs: impl Iterator<Item = (usize, usize)>,
+) -> usize {
     let mut ordered = columns;
     for (before, after) in pairs {
         for (depth, compare) in ordered.iter().enumerate() {

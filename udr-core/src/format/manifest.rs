@@ -220,10 +220,8 @@ impl Manifest {
             Some(_) => Bytes::copy_from_slice(&bytes),
             None => bytes,
         };
-        let stats = LazyColumns::new(bytes, metadata);
-        let batch = stats
-            .others()
-            .map_err(|e| e.with("manifest", expected.object.digest))?;
+        let stats = LazyColumns::new(expected.object.digest, bytes, metadata);
+        let batch = stats.others()?;
         columns::check(&batch, stats.schema(), level)?;
         let manifest = Self {
             level,
@@ -315,6 +313,12 @@ impl Manifest {
                 Ok(file)
             })
             .collect()
+    }
+
+    /// The names of the columns of statistics that were decoded.
+    #[cfg(test)]
+    pub(super) fn decoded(&self) -> Vec<String> {
+        self.stats.decoded()
     }
 
     /// The files of a leaf in order: their ids, and the digests of what is deleted of them.

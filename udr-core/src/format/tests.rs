@@ -55,51 +55,57 @@ fn stats(lower: Value, upper: Value) -> ColumnStats {
     }
 }
 
-fn file(n: u8) -> Arc<DataFile> {
-    let schema = schema();
+fn columns(n: u8, schema: &Schema) -> BTreeMap<FieldId, ColumnStats> {
     let n64 = i64::from(n);
-    let columns = BTreeMap::from([
+    BTreeMap::from([
         (
-            id_of(&schema, "id"),
-            stats(Value::Int(n64), Value::Int(n64 + 9)),
+            id_of(schema, "id"),
+            ColumnStats {
+                sum: Some(i128::from(n) * -7),
+                ..stats(Value::Int(n64), Value::Int(n64 + 9))
+            },
         ),
         (
-            id_of(&schema, "name"),
+            id_of(schema, "name"),
             stats(Value::String("a".into()), Value::String("é".into())),
         ),
-        (id_of(&schema, "at"), stats(Value::Int(0), Value::Int(n64))),
+        (id_of(schema, "at"), stats(Value::Int(0), Value::Int(n64))),
+        (id_of(schema, "day"), stats(Value::Int(-1), Value::Int(n64))),
         (
-            id_of(&schema, "day"),
-            stats(Value::Int(-1), Value::Int(n64)),
+            id_of(schema, "price"),
+            ColumnStats {
+                sum: n.is_multiple_of(2).then_some(6 * 10_i128.pow(37)),
+                ..stats(Value::Decimal(-5), Value::Decimal(5))
+            },
         ),
         (
-            id_of(&schema, "price"),
-            stats(Value::Decimal(-5), Value::Decimal(5)),
-        ),
-        (
-            id_of(&schema, "ratio"),
+            id_of(schema, "ratio"),
             stats(Value::Float(f64::NEG_INFINITY), Value::Float(0.5)),
         ),
         (
-            id_of(&schema, "point"),
+            id_of(schema, "point"),
             ColumnStats {
                 null_count: Some(2),
                 ..ColumnStats::default()
             },
         ),
         (
-            id_of(&schema, "raw"),
+            id_of(schema, "raw"),
             stats(Value::Binary(vec![0]), Value::Binary(vec![255, 1])),
         ),
         (
-            id_of(&schema, "small"),
+            id_of(schema, "small"),
             stats(Value::UInt(0), Value::UInt(255)),
         ),
         (
-            id_of(&schema, "flag"),
+            id_of(schema, "flag"),
             stats(Value::Bool(false), Value::Bool(true)),
         ),
-    ]);
+    ])
+}
+
+fn file(n: u8) -> Arc<DataFile> {
+    let schema = schema();
     Arc::new(DataFile {
         id: FileId::from_uuid(uuid::Uuid::from_u128(n.into())),
         object: ObjectRef {
@@ -111,11 +117,18 @@ fn file(n: u8) -> Arc<DataFile> {
         footer_bytes: 100,
         footer_digest: Digest::of(b"footer"),
         rows: 10,
-        columns,
+        columns: columns(n, &schema),
         added_at: 3,
         deletes: None,
         carries_identity: false,
-        sorted_by: Vec::new(),
+        sorted_by: match n % 2 {
+            0 => Vec::new(),
+            _ => vec![SortField {
+                source: id_of(&schema, "name"),
+                descending: true,
+                nulls_first: false,
+            }],
+        },
         adopted: None,
     })
 }
@@ -219,8 +232,22 @@ fn an_inner_manifest_gives_back_its_manifests_with_aggregated_bounds() {
         Value::Int(16)
     );
     assert_eq!(inner.columns[&id].null_count, Some(3));
+    assert_eq!(inner.columns[&id].sum, Some(-70));
     let manifest = Manifest::decode(bytes, &inner).unwrap();
     assert_eq!(manifest.manifests(&schema, 0..2).unwrap(), children);
+}
+
+#[test]
+fn a_sum_that_one_side_does_not_know_or_that_is_too_large_is_unknown() {
+    let schema = schema();
+    let price = id_of(&schema, "price");
+    let sum = |files: &[Arc<DataFile>]| {
+        let (reference, _) = Manifest::encode_files(&schema, Epoch(0), files).unwrap();
+        reference.columns[&price].sum
+    };
+    assert_eq!(sum(&[file(2)]), Some(6 * 10_i128.pow(37)));
+    assert_eq!(sum(&[file(1), file(2)]), None);
+    assert_eq!(sum(&[file(2), file(4)]), None);
 }
 
 #[test]
@@ -527,4 +554,27 @@ fn a_commit_with_other_parts_than_it_says_is_corrupt() {
     let large = vec![0; usize::try_from(Commit::PARTS_BYTES_MAX).unwrap() + 1];
     let error = commit(here(b"root")).encode(&[large.into()]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn statistics_are_decoded_as_they_are_asked_for() {
+    let schema = schema();
+    let files = [file(1), file(2), file(3)];
+    let (reference, bytes) = Manifest::encode_files(&schema, Epoch(0), &files).unwrap();
+    let manifest = Manifest::decode(bytes, &reference).unwrap();
+    assert!(manifest.decoded().is_empty());
+    assert!(manifest.files(&schema, []).unwrap().is_empty());
+    assert!(manifest.decoded().is_empty());
+    let wanted = id_of(&schema, "ratio");
+    let fields = BTreeSet::from([wanted]);
+    let bounds = manifest.containers(&schema, &fields).unwrap();
+    assert_eq!(bounds.bounds(wanted).unwrap().lower.len(), 3);
+    let decoded = manifest.decoded();
+    let own = format!("c{wanted}.");
+    assert!(!decoded.is_empty() && decoded.iter().all(|name| name.starts_with(&own)));
+    // What was asked for first is the same as when all is.
+    let found = manifest.files(&schema, 0..3).unwrap();
+    let files = files.iter().map(|file| DataFile::clone(file));
+    assert_eq!(found, files.collect::<Vec<_>>());
+    assert!(manifest.decoded().len() > decoded.len());
 }

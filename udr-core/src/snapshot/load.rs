@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use crate::error::Result;
 use crate::format::{
@@ -13,6 +13,9 @@ use crate::format::{
 };
 use crate::id::Digest;
 use crate::store::{CacheKind, MemoryCache, Store};
+
+/// How many manifests are read at once.
+pub(super) const CONCURRENCY: usize = 16;
 
 /// What a decoded object takes in memory for each byte that is stored.
 const DECODED_BYTES: u64 = 4;
@@ -88,6 +91,18 @@ impl Loader {
             read.boxed()
         };
         self.store.cache().get_or_read(kind, key, read).await
+    }
+
+    /// Several manifests, in order.
+    pub(crate) async fn manifests(
+        &self,
+        references: Vec<ManifestRef>,
+    ) -> Result<Vec<Arc<Manifest>>> {
+        futures::stream::iter(references)
+            .map(|reference| async move { self.manifest(&reference).await })
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await
     }
 
     /// Keeps what was just written, so that the next transaction need not read it.

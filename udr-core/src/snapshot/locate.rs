@@ -3,15 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _};
-
 use super::Loader;
 use crate::error::Result;
 use crate::format::{DataFile, Manifest, ManifestRef, Schema};
 use crate::id::FileId;
-
-/// How many manifests are read at once.
-const CONCURRENCY: usize = 16;
 
 /// Files to find: by id, with the sequence of the commit that added them.
 pub(crate) type Wanted = BTreeMap<FileId, u64>;
@@ -62,11 +57,7 @@ async fn descend(
     let mut files = Vec::new();
     let mut waiting = top.iter().filter(|m| near(m)).cloned().collect::<Vec<_>>();
     while !waiting.is_empty() {
-        let read = futures::stream::iter(waiting)
-            .map(|reference| async move { loader.manifest(&reference).await })
-            .buffered(CONCURRENCY)
-            .try_collect::<Vec<_>>()
-            .await?;
+        let read = loader.manifests(waiting).await?;
         waiting = Vec::new();
         for manifest in read {
             if manifest.level() == 0 {

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use super::load::CONCURRENCY;
 use super::{FileTask, Loader, Prune};
 use crate::error::{Error, Result};
 use crate::format::{Containers, DataFile, Manifest, ManifestRef, Schema};
-
-/// How many manifests are read at once.
-const CONCURRENCY: usize = 16;
 
 /// The files that a scan must read, in the order in which they were added.
 #[derive(Debug, Clone, Default)]

@@ -14,10 +14,13 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use super::Manifest;
 use super::columns::is_statistic;
 use crate::error::{Error, Result};
+use crate::id::Digest;
 
 /// The bytes of a manifest, and what was decoded of its statistics.
 #[derive(Debug)]
 pub(super) struct LazyColumns {
+    /// Names the manifest.
+    digest: Digest,
     bytes: Bytes,
     metadata: ArrowReaderMetadata,
     /// Where the statistics are, by name.
@@ -26,11 +29,12 @@ pub(super) struct LazyColumns {
 }
 
 impl LazyColumns {
-    pub(super) fn new(bytes: Bytes, metadata: ArrowReaderMetadata) -> Self {
+    pub(super) fn new(digest: Digest, bytes: Bytes, metadata: ArrowReaderMetadata) -> Self {
         let fields = metadata.schema().fields().iter().enumerate();
         let statistics = fields.filter(|(_, field)| is_statistic(field.name()));
         let statistics = statistics.map(|(at, field)| (field.name().clone(), at));
         Self {
+            digest,
             bytes,
             statistics: statistics.collect(),
             metadata,
@@ -96,6 +100,12 @@ impl LazyColumns {
         Ok(())
     }
 
+    /// The names of what was decoded.
+    #[cfg(test)]
+    pub(super) fn decoded(&self) -> Vec<String> {
+        self.decoded.lock().keys().cloned().collect()
+    }
+
     /// The bytes, and about what all statistics take when they are decoded.
     pub(super) fn memory_bytes(&self) -> u64 {
         let groups = self.metadata.metadata().row_groups().iter();
@@ -105,7 +115,11 @@ impl LazyColumns {
     }
 
     fn decode(&self, columns: impl Iterator<Item = usize>) -> Result<RecordBatch> {
-        let corrupt = |e: ArrowError| Error::corrupt("a manifest cannot be read").with_source(e);
+        let corrupt = |e: ArrowError| {
+            Error::corrupt("a manifest cannot be read")
+                .with("manifest", self.digest)
+                .with_source(e)
+        };
         let file = self.metadata.metadata().file_metadata();
         let mask = ProjectionMask::roots(file.schema_descr(), columns);
         let metadata = self.metadata.clone();
