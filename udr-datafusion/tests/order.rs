@@ -152,6 +152,28 @@ async fn the_first_rows_are_the_first_of_all_files() {
     );
 }
 
+/// With a limit the engine would let partitions take each other's files, and stop before it has
+/// opened all that it needs.
+#[tokio::test]
+async fn every_partition_reads_its_own_files() {
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (k INT) WRITE ORDERED BY k").await;
+    // Four files with every fourth number each, and four more far above.
+    for first in [0, 1, 2, 3, 1000, 1001, 1002, 1003] {
+        f.udr(&format!(
+            "INSERT INTO t SELECT {first} + 4 * v AS k FROM (SELECT unnest(range(0, 20)) AS v)"
+        ))
+        .await;
+    }
+    for (query, expected) in [
+        ("SELECT k FROM t ORDER BY k LIMIT 8", "0|1|2|3|4|5|6|7"),
+        ("SELECT k FROM t ORDER BY k LIMIT 3 OFFSET 9", "9|10|11"),
+    ] {
+        assert!(unsorted(&f, query).await);
+        assert_eq!(f.udr(query).await.join("|"), expected, "{query}");
+    }
+}
+
 /// A scan that keeps an order does not split files, so a large one is split instead.
 #[tokio::test]
 async fn a_large_file_is_read_in_parts_and_still_sorted() {
