@@ -15,6 +15,7 @@
 
 mod anomaly;
 mod budgets;
+mod changes;
 mod conformance;
 mod corruption;
 mod crash;

@@ -8,6 +8,7 @@
 //! WRITE  batches ─► DataFile ─► ChangeSet (in a Transaction) ─► objects durable ─► ref log append ─► CommitOutcome
 //! ```
 
+pub mod changes;
 pub mod data;
 pub mod diff;
 pub mod env;

@@ -3,6 +3,7 @@
 //! In: a store. Out: snapshots, transactions, branches, tags, logs. Called by users of the crate.
 //! There is no logic here but putting the layers below together.
 
+mod changes;
 mod log;
 mod moment;
 

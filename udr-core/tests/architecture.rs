@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 9] = [
     &["data"],
     &["snapshot"],
     &["diff", "txn"],
-    &["maintenance"],
+    &["changes", "maintenance"],
     &["repository"],
 ];
 

@@ -16,6 +16,7 @@ pub mod session;
 pub mod sql;
 
 mod catalog;
+mod changes;
 mod constraint;
 mod functions;
 mod install;

@@ -5,8 +5,10 @@
 //! portable serialisation, CRC-32.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
+use parquet::arrow::arrow_reader::RowSelection;
 use roaring::{RoaringBitmap, RoaringTreemap};
 
 use crate::error::{Error, Result};
@@ -74,6 +76,44 @@ impl DeletionVector {
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         Self(&self.0 & &other.0)
+    }
+
+    /// The positions that `other` does not have.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        Self(&self.0 - &other.0)
+    }
+
+    /// Adds all positions of a range.
+    pub(crate) fn insert_range(&mut self, positions: Range<u64>) {
+        self.0.insert_range(positions);
+    }
+
+    /// The positions, ascending, for who keeps them.
+    pub(crate) fn into_positions(self) -> impl Iterator<Item = u64> + Send {
+        self.0.into_iter()
+    }
+
+    /// The rows of a file of `rows` rows that are at these positions, as a reader is told.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the file has more rows than can be addressed here.
+    pub(super) fn selection(&self, rows: u64) -> Result<RowSelection> {
+        let size = |rows: u64| {
+            usize::try_from(rows)
+                .map_err(|e| Error::unsupported("a data file is too large").with_source(e))
+        };
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for position in self.iter() {
+            let position = size(position)?;
+            match runs.last_mut() {
+                Some(run) if run.end == position => run.end += 1,
+                _ => runs.push(position..position + 1),
+            }
+        }
+        let runs = runs.into_iter();
+        Ok(RowSelection::from_consecutive_ranges(runs, size(rows)?))
     }
 
     /// The stored form. Equal vectors have equal bytes.

@@ -74,6 +74,11 @@ pub(super) fn check(file: &ArrowField, field: &Field) -> Result<()> {
     }
 }
 
+/// Whether values of a column as it was can be read as those of the column that it is elsewhere.
+pub(crate) fn becomes(was: &Field, field: &Field) -> bool {
+    check(&was.to_file_arrow(), field).is_ok()
+}
+
 /// Whether a column of type `to` can have been of the type `from`, which is not nested.
 fn became(from: &DataType, to: &Type) -> bool {
     let from = match from {

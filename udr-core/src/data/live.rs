@@ -11,8 +11,8 @@ use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::deletion_vector::DeletionVector;
-use super::reader::read_batches;
-use super::row_identity::{Identities, RowId, RowIdentity, moved_columns};
+use super::reader::{read_batches, read_batches_at};
+use super::row_identity::{Identities, Places, RowId, RowIdentity, moved_columns};
 use super::writer::{TableWriter, WriteOptions};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -68,7 +68,7 @@ pub async fn read_rows(
     let mut first = 0;
     let rows = batches.map(move |batch| {
         let batch = batch?;
-        let identities = Identities::new(&file, first, &batch)?;
+        let identities = Identities::new(&file, Places::From(first), &batch)?;
         first += batch.num_rows() as u64;
         let ids = (0..batch.num_rows())
             .map(|row| identities.origin(row).map(|origin| origin.row))
@@ -97,11 +97,91 @@ pub(crate) async fn read_identities(
     let mut first = 0;
     let identities = batches.map(move |batch| {
         let batch = batch?;
-        let found = Identities::new(&file, first, &batch)?;
+        let found = Identities::new(&file, Places::From(first), &batch)?;
         first += batch.num_rows() as u64;
         Ok(found)
     });
     Ok(identities.boxed())
+}
+
+/// Which rows of a data file are meant.
+#[derive(Debug, Clone)]
+pub(crate) enum RowSet {
+    /// All but these.
+    Except(Arc<DeletionVector>),
+    /// These.
+    Only(Arc<DeletionVector>),
+}
+
+impl RowSet {
+    /// Where the rows are in a file of `rows` rows.
+    pub(crate) fn positions(&self, rows: u64) -> DeletionVector {
+        match self {
+            Self::Only(positions) => DeletionVector::clone(positions),
+            Self::Except(deleted) => {
+                let mut all = DeletionVector::new();
+                all.insert_range(0..rows);
+                all.difference(deleted)
+            }
+        }
+    }
+}
+
+/// Reads some rows of a data file as batches of `schema`, every column allowing NULL, each with
+/// what identifies its rows; in order.
+///
+/// # Errors
+///
+/// As [`read_batches`].
+pub(crate) async fn read_identified(
+    store: &Store,
+    table: TableId,
+    file: &DataFile,
+    schema: &Schema,
+    rows: &RowSet,
+) -> Result<BoxStream<'static, Result<(RecordBatch, Identities)>>> {
+    let wide = schema.relaxed().with_identity();
+    let own = (0..schema.fields().len()).collect::<Vec<_>>();
+    let entry = DataFile::clone(file);
+    let identified = move |batch: &RecordBatch, places| {
+        let identities = Identities::new(&entry, places, batch)?;
+        let own = batch
+            .project(&own)
+            .map_err(|e| Error::internal("columns do not make a batch").with_source(e))?;
+        Ok((own, identities))
+    };
+    match rows {
+        RowSet::Only(positions) => {
+            let batches = read_batches_at(store, table, file, &wide, positions).await?;
+            let mut positions = DeletionVector::clone(positions).into_positions();
+            let rows = batches.map(move |batch| {
+                let batch = batch?;
+                let places = positions.by_ref().take(batch.num_rows()).collect();
+                identified(&batch, Places::At(places))
+            });
+            Ok(rows.boxed())
+        }
+        RowSet::Except(deleted) => {
+            let batches = read_batches(store, table, file, &wide).await?;
+            let deleted = Arc::clone(deleted);
+            let mut first = 0;
+            let rows = batches.map(move |batch| {
+                let batch = batch?;
+                let from = first;
+                first += batch.num_rows() as u64;
+                if deleted.is_empty() {
+                    return identified(&batch, Places::From(from));
+                }
+                let kept = live_mask(&deleted, from, batch.num_rows());
+                let places = kept.values().set_indices().map(|row| from + row as u64);
+                let places = Places::At(places.collect());
+                let live = filter_record_batch(&batch, &kept)
+                    .map_err(|e| Error::internal("rows cannot be filtered").with_source(e))?;
+                identified(&live, places)
+            });
+            Ok(rows.boxed())
+        }
+    }
 }
 
 /// What rows are written anew for.
@@ -143,7 +223,7 @@ pub(crate) async fn rewrite_file(
     let mut batches = read_batches(store, table, file, &wide).await?;
     let mut first = 0;
     while let Some(batch) = batches.try_next().await? {
-        let identities = Identities::new(file, first, &batch)?;
+        let identities = Identities::new(file, Places::From(first), &batch)?;
         let kept = (0..batch.num_rows())
             .filter(|row| !deleted.contains(first + *row as u64))
             .collect::<Vec<_>>();

@@ -21,10 +21,12 @@ mod writer;
 
 pub use adopt::{Adoption, FileShape, VALUES_KEY};
 pub use deletion_vector::DeletionVector;
+pub(crate) use evolve::becomes;
 pub use evolve::{evolve, field_id, initial, is_current};
-pub(crate) use live::{RewriteTarget, read_identities, rewrite_file};
+pub(crate) use live::{RewriteTarget, RowSet, read_identified, read_identities, rewrite_file};
 pub use live::{read_live_batches, read_rows};
 pub use reader::{DataFileReader, read_batches};
+pub(crate) use row_identity::{Identities, Places};
 pub use row_identity::{RowId, RowIdentity, identity_fields, replacing};
 pub use verify::{verify_data_file, verify_footer};
 pub use writer::{TableWriter, WriteOptions};

@@ -10,13 +10,14 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::chunks::{Chunks, cut};
+use super::deletion_vector::DeletionVector;
 use super::evolve::{self, evolve};
 use super::footer::{fetch_footer, footer};
 use crate::error::{Error, Result};
@@ -159,6 +160,29 @@ pub(super) async fn read_verified_batches(
     schema: &Schema,
     verify: Verify,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    read_selected_batches(store, table, file, schema, verify, None).await
+}
+
+/// As [`read_batches`], only the rows at `positions`: pages with none of them are not read.
+pub(super) async fn read_batches_at(
+    store: &Store,
+    table: TableId,
+    file: &DataFile,
+    schema: &Schema,
+    positions: &DeletionVector,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let selection = positions.selection(file.rows)?;
+    read_selected_batches(store, table, file, schema, store.verify(), Some(selection)).await
+}
+
+async fn read_selected_batches(
+    store: &Store,
+    table: TableId,
+    file: &DataFile,
+    schema: &Schema,
+    verify: Verify,
+    selection: Option<RowSelection>,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let footer = Arc::new(fetch_footer(store, table, file).await?);
     let chunks = match verify {
         _ if file.adopted.is_some() => None,
@@ -178,11 +202,13 @@ pub(super) async fn read_verified_batches(
         chunks,
         ..reader
     };
-    let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
+    let mut stream = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
         .with_projection(mask)
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .map_err(decode_error)?;
+        .with_batch_size(BATCH_ROWS);
+    if let Some(selection) = selection {
+        stream = stream.with_row_selection(selection);
+    }
+    let stream = stream.build().map_err(decode_error)?;
     let digest = file.object.digest;
     Ok(stream
         .map(move |batch| {

@@ -85,10 +85,30 @@ pub fn identity_fields() -> [Field; IDENTITY_LEN] {
 pub(crate) struct Identities {
     file: FileId,
     added_at: u64,
-    first: u64,
+    places: Places,
     files: FixedSizeBinaryArray,
     positions: Int64Array,
     changes: Int64Array,
+}
+
+/// Where the rows of a batch are in their file.
+#[derive(Debug)]
+pub(crate) enum Places {
+    /// One after the other, from this one on.
+    From(u64),
+    /// There, ascending.
+    At(Vec<u64>),
+}
+
+impl Places {
+    /// Where a row of the batch is.
+    pub(crate) fn of(&self, row: usize) -> u64 {
+        match self {
+            Self::From(first) => first + row as u64,
+            // A row that is not there has an identity that cannot be.
+            Self::At(places) => places.get(row).copied().unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// Where a row was first written, and the sequence of the commit that last changed it; 0 if that
@@ -100,12 +120,12 @@ pub(crate) struct Origin {
 }
 
 impl Identities {
-    /// Takes the last columns of a batch of `file` that begins with row `first` of it.
+    /// Takes the last columns of a batch of `file` whose rows are at `places`.
     ///
     /// # Errors
     ///
     /// `Corrupt` if they are no identities.
-    pub(crate) fn new(file: &DataFile, first: u64, batch: &RecordBatch) -> Result<Self> {
+    pub(crate) fn new(file: &DataFile, places: Places, batch: &RecordBatch) -> Result<Self> {
         let at = batch.num_columns().checked_sub(IDENTITY_LEN);
         let parts = at.and_then(|at| batch.columns().get(at..));
         let Some([files, positions, changes]) = parts else {
@@ -123,7 +143,7 @@ impl Identities {
         Ok(Self {
             file: file.id,
             added_at: file.added_at,
-            first,
+            places,
             files: files.clone(),
             positions: positions.clone(),
             changes: changes.clone(),
@@ -135,6 +155,20 @@ impl Identities {
         self.files.len()
     }
 
+    /// The file, and the sequence of the commit that added it, if these are the origin of each row,
+    /// which then is where it is.
+    pub(crate) fn own(&self) -> Option<(FileId, u64)> {
+        let none = self.files.null_count() == self.files.len()
+            && self.positions.null_count() == self.positions.len()
+            && self.changes.null_count() == self.changes.len();
+        none.then_some((self.file, self.added_at))
+    }
+
+    /// Where the rows are.
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
     /// The identity of a row of the batch.
     ///
     /// # Errors
@@ -142,12 +176,11 @@ impl Identities {
     /// `Corrupt` if the file says what cannot be.
     pub(crate) fn origin(&self, row: usize) -> Result<Origin> {
         let corrupt = || {
-            Error::corrupt("the identity of a row is not one")
-                .with("position", self.first + row as u64)
+            Error::corrupt("the identity of a row is not one").with("position", self.places.of(row))
         };
         let own = RowId {
             file: self.file,
-            position: self.first + row as u64,
+            position: self.places.of(row),
         };
         let id = match (self.files.is_valid(row), self.positions.is_valid(row)) {
             (false, false) => own,

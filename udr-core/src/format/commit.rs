@@ -1,6 +1,6 @@
 //! Commits: one published state each, of all tables together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -180,6 +180,14 @@ pub struct TableChange {
 impl Commit {
     /// The most bytes of the parts of a commit. Whoever reads a history reads them, too.
     pub const PARTS_BYTES_MAX: u64 = 64 << 10;
+
+    /// Whether it changed any of these tables.
+    pub fn changes_any(&self, tables: &BTreeSet<TableId>) -> bool {
+        self.changes.iter().any(|change| match change {
+            Change::Table(change) => tables.contains(&change.table),
+            Change::Namespace { .. } | Change::View { .. } => false,
+        })
+    }
 
     /// The bytes to store for a commit with `parts`.
     ///

@@ -233,6 +233,23 @@ impl Schema {
         schema
     }
 
+    /// No columns.
+    pub(crate) fn empty() -> Self {
+        Self {
+            fields: Vec::new(),
+            ..Self::identity_only()
+        }
+    }
+
+    /// Some of the columns, by position; where rows are laid out is left behind.
+    pub(crate) fn only(&self, columns: &[usize]) -> Self {
+        let fields = columns.iter().filter_map(|at| self.fields.get(*at));
+        Self {
+            fields: fields.cloned().collect(),
+            ..Self::identity_only()
+        }
+    }
+
     /// The columns that carry the identity of rows, without those of a table.
     pub(crate) fn identity_only() -> Self {
         Self {

@@ -98,6 +98,18 @@ impl Revision {
     }
 }
 
+impl Revision {
+    /// The time that it is, if it can be read as one and goes back no further.
+    pub fn time(&self) -> Option<Micros> {
+        match &self.base {
+            Base::Time(time) => Some(*time),
+            Base::Word(word) => parse_time(word),
+            Base::Head | Base::Version(_) | Base::Ref(_) => None,
+        }
+        .filter(|_| self.back == 0)
+    }
+}
+
 impl FromStr for Revision {
     type Err = Error;
 

@@ -21,6 +21,7 @@ pub use self::file_task::FileTask;
 pub(crate) use self::load::{Loader, Written};
 pub use self::prune::Prune;
 pub use self::scan::ScanPlan;
+pub(crate) use self::scan::keep_files;
 pub use self::table::TableSnapshot;
 use crate::error::{Error, Result, nearest};
 use crate::format::{Commit, View};
@@ -196,6 +197,15 @@ impl Snapshot {
             .filter(|(_, table)| table.path.is_some())
             .map(|(id, _)| *id)
             .collect()
+    }
+
+    /// The same point without a transaction's unpublished changes.
+    #[must_use]
+    pub fn published(&self) -> Self {
+        match self.is_staged() {
+            true => self.with_catalog(self.inner.catalog.with_overlay(Arc::default())),
+            false => self.clone(),
+        }
     }
 
     /// Whether both show the same point with the same staged changes; false where that takes more

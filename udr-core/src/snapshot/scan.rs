@@ -64,7 +64,7 @@ pub(super) async fn find(
 }
 
 /// Keeps those of `files` that `prune` keeps.
-pub(super) fn keep_files(
+pub(crate) fn keep_files(
     schema: &Schema,
     files: &[Arc<DataFile>],
     prune: Option<&dyn Prune>,

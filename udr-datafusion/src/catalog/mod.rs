@@ -16,10 +16,13 @@ mod view;
 
 use std::sync::Arc;
 
-use udr_core::name::RelationPath;
+use udr_core::Result;
+use udr_core::name::{RefName, RelationPath};
 
-use crate::session::Source;
+use crate::changes::FeedSource;
+use crate::session::{Source, UdrSession};
 
+pub(crate) use relation_name::{CHANGES, NET_CHANGES, is_feed};
 pub(crate) use view::{provider as view_provider, views_unchanged};
 
 /// What a name is looked up in.
@@ -47,6 +50,15 @@ impl Scope {
             source,
             views: Arc::from([]),
         }
+    }
+
+    /// What the ranges of change feeds are relative to, for names in this catalog.
+    fn feed_source(&self, session: &UdrSession, catalog: &str) -> Result<FeedSource> {
+        let own = catalog == session.catalog();
+        Ok(FeedSource {
+            tip: self.source.clone(),
+            branch: (!own).then(|| RefName::new(catalog)).transpose()?,
+        })
     }
 
     /// The same views, at another state.

@@ -42,6 +42,7 @@ impl CatalogProvider for UdrCatalog {
         if name == SYSTEM_SCHEMA {
             return Some(Arc::new(SystemSchema::new(
                 Arc::clone(&self.session),
+                self.name.clone(),
                 self.scope.clone(),
             )));
         }

@@ -1,10 +1,12 @@
-//! What a table name in a statement says: `table[$metadata][@revision]`.
+//! What a table name in a statement says: `table[$metadata][@revision]`, or of what happened to it
+//! `table$changes[@revision..revision]`.
 
 use udr_core::name::RelationName;
 use udr_core::refs::Revision;
 use udr_core::{Error, Result, error::nearest};
 
 use super::system::TableMetadata;
+use crate::changes::ChangeRange;
 
 /// A table name, taken apart.
 #[derive(Debug, Clone)]
@@ -17,28 +19,49 @@ pub(super) struct RelationRef {
 }
 
 /// What a name can ask for of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
     /// Its rows and what identifies them.
     Rows,
     /// One of its own records.
     Metadata(TableMetadata),
+    /// What commits did to its rows.
+    Changes(ChangeRange),
+    /// What commits did to its rows together.
+    NetChanges(ChangeRange),
 }
 
 /// What follows the `$` of [`Part::Rows`].
 const ROWS: &str = "rows";
+/// What follows the `$` of [`Part::Changes`].
+pub(crate) const CHANGES: &str = "changes";
+/// What follows the `$` of [`Part::NetChanges`].
+pub(crate) const NET_CHANGES: &str = "net_changes";
+
+/// Whether what stands before the `@` of a name says that a range of revisions follows it.
+pub(crate) fn is_feed(name: &str) -> bool {
+    let (table, part) = name.split_once('$').unwrap_or((name, ""));
+    matches!(part, CHANGES | NET_CHANGES) || table == CHANGES
+}
 
 impl RelationRef {
     /// Takes a name apart; no table name has `$` or `@` in it.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let (relation, revision) = match text.split_once('@') {
-            Some((relation, revision)) => (relation, Some(revision.parse::<Revision>()?)),
+        let (relation, state) = match text.split_once('@') {
+            Some((relation, state)) => (relation, Some(state)),
             None => (text, None),
         };
+        let range = || state.map_or_else(|| Ok(ChangeRange::default()), str::parse);
         let (name, part) = match relation.split_once('$') {
             Some((name, ROWS)) => (name, Some(Part::Rows)),
+            Some((name, CHANGES)) => (name, Some(Part::Changes(range()?))),
+            Some((name, NET_CHANGES)) => (name, Some(Part::NetChanges(range()?))),
             Some((name, metadata)) => (name, Some(Part::Metadata(parse_metadata(metadata)?))),
             None => (relation, None),
+        };
+        let revision = match part {
+            Some(Part::Changes(_) | Part::NetChanges(_)) => None,
+            _ => state.map(str::parse::<Revision>).transpose()?,
         };
         Ok(Self {
             name: RelationName::new(name)?,
@@ -54,7 +77,10 @@ fn parse_metadata(text: &str) -> Result<TableMetadata> {
         .find(|kind| kind.as_str() == text)
         .ok_or_else(|| {
             let names = TableMetadata::ALL.map(TableMetadata::as_str);
-            let names = names.into_iter().chain([ROWS]).collect::<Vec<_>>();
+            let names = names
+                .into_iter()
+                .chain([ROWS, CHANGES, NET_CHANGES])
+                .collect::<Vec<_>>();
             let error = Error::not_found("no such metadata table").with("name", format!("${text}"));
             match nearest(text, names.iter().copied()) {
                 Some(near) => error.with_hint(format!("did you mean `${near}`?")),
@@ -78,6 +104,12 @@ mod tests {
         assert_eq!(all.part, Some(Part::Metadata(TableMetadata::Files)));
         let rows = RelationRef::parse("orders$rows").unwrap();
         assert_eq!(rows.part, Some(Part::Rows));
+        let changes = RelationRef::parse("orders$changes@3..v1.2").unwrap();
+        let range = "3..v1.2".parse().unwrap();
+        assert_eq!(changes.part, Some(Part::Changes(range)));
+        assert!(changes.revision.is_none());
+        let net = RelationRef::parse("orders$net_changes").unwrap();
+        assert_eq!(net.part, Some(Part::NetChanges(ChangeRange::default())));
         assert_eq!(
             all.revision.map(|r| r.to_string()).as_deref(),
             Some("main~2")
@@ -89,7 +121,15 @@ mod tests {
         let error = RelationRef::parse("orders$flies").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert_eq!(error.hint(), Some("did you mean `$files`?"));
-        for text in ["orders@", "", "@main", "$files", "a/b"] {
+        for text in [
+            "orders@",
+            "",
+            "@main",
+            "$files",
+            "a/b",
+            "t$changes@3",
+            "t$changes@",
+        ] {
             assert!(RelationRef::parse(text).is_err(), "{text:?} was accepted");
         }
     }

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::error::Result;
 use datafusion::logical_expr::TableType;
-use udr_core::ErrorKind;
 use udr_core::name::{NamespaceName, RefName, RelationPath};
 use udr_core::snapshot::{Relation, RelationKind};
+use udr_core::{Error, ErrorKind};
 
 use super::broken_view::BrokenView;
 use super::provider::refuse_ddl;
@@ -17,6 +17,7 @@ use super::refused::Refused;
 use super::relation_name::{Part, RelationRef};
 use super::system::MetadataTable;
 use super::{Scope, missing, view};
+use crate::changes::{ChangesTable, Feed};
 use crate::error::to_datafusion;
 use crate::session::{Source, UdrSession};
 use crate::table::{RowsTable, UdrTable};
@@ -53,6 +54,17 @@ impl UdrSchema {
     async fn find(&self, text: &str) -> udr_core::Result<Option<Arc<dyn TableProvider>>> {
         let name = RelationRef::parse(text)?;
         let path = RelationPath::new(self.namespace.clone(), name.name);
+        let feed = match &name.part {
+            Some(Part::Changes(range)) => Some((Feed::Table(path.clone()), range)),
+            Some(Part::NetChanges(range)) => Some((Feed::Net(path.clone()), range)),
+            _ => None,
+        };
+        if let Some((feed, range)) = feed {
+            let source = self.scope.feed_source(&self.session, &self.catalog)?;
+            let session = Arc::clone(&self.session);
+            let table = ChangesTable::new(session, source, feed, range.clone()).await?;
+            return Ok(Some(Arc::new(table)));
+        }
         let scope = match name.revision {
             // In another branch's catalog, `"t@42"` is version 42 of that branch.
             Some(revision) if self.catalog != self.session.catalog() => {
@@ -100,6 +112,9 @@ impl UdrSchema {
             ),
             (Some(Relation::View(view)), None) => {
                 view::provider(&self.session, &scope, &path, &view).await?
+            }
+            (_, Some(Part::Changes(_) | Part::NetChanges(_))) => {
+                return Err(Error::internal("a feed was looked up as a table"));
             }
             (Some(Relation::View(_)), Some(_)) => return Err(missing::no_metadata(&path)),
         }))

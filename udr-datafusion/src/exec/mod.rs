@@ -4,6 +4,7 @@
 //! executed, once, and never while planning. Called by DataFusion.
 
 mod change;
+mod changes;
 mod command;
 mod layout;
 mod mutate;
@@ -16,6 +17,7 @@ mod truncate;
 mod write;
 
 pub(crate) use change::{RowChange, RowTarget, UdrChangeExec};
+pub(crate) use changes::ChangesExec;
 pub(crate) use command::Runs;
 pub use command::{CommandExec, CommandTable};
 pub(crate) use layout::sort_exprs;

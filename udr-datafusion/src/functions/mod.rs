@@ -5,12 +5,15 @@
 //! | `SELECT * FROM udr_call('CREATE BRANCH dev')` | any statement of `udr_sql` that is no query |
 //! | `SELECT udr_use('dev')`, `SELECT * FROM udr_use('dev')` | `USE BRANCH dev` |
 //! | `SELECT * FROM udr_at('t', 'main~2')` | only in `udr_sql`; plain SQL has the name `"t@main~2"` |
+//! | `SELECT * FROM table_changes('t', 3, 7)` | the same, with `"t$changes@2..7"` |
+//! | `SELECT * FROM udr_changes(2, 7, 't', 'u')` | the same, with `udr."changes$t,u@2..7"` |
 //!
 //! In: literals. Out: tables and values whose effects happen when they are executed, once, and not
 //! when they are planned or explained. Called by DataFusion.
 
 mod at;
 mod call;
+mod changes;
 mod use_branch;
 
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use datafusion::logical_expr::Expr;
 use udr_core::{Error, Result};
 
 use crate::session::UdrSession;
+use crate::sql::changes::ChangeFunction;
 
 pub(crate) use use_branch::has_effects;
 
@@ -35,6 +39,9 @@ pub(crate) fn register(ctx: &SessionContext, session: &Arc<UdrSession>) {
         Arc::new(use_branch::UdrUseTable::new(Arc::clone(session))),
     );
     ctx.register_udtf("udr_at", Arc::new(at::UdrAt));
+    for function in ChangeFunction::ALL {
+        ctx.register_udtf(function.as_str(), Arc::new(changes::UdrChanges(function)));
+    }
     ctx.register_udf(use_branch::scalar(Arc::clone(session)));
 }
 

@@ -22,6 +22,7 @@ use udr_core::{Error, Result};
 use super::values::nullable_values;
 use crate::catalog::refused::Refused;
 use crate::catalog::system::MetadataTable;
+use crate::changes::ChangesTable;
 use crate::error::to_datafusion;
 use crate::exec::CommandTable;
 use crate::session::{BeginOptions, StatementPin, UdrSession};
@@ -178,6 +179,8 @@ fn pinned(source: &Arc<dyn TableSource>, pin: &Arc<StatementPin>) -> Option<Arc<
         Arc::new(rows.pinned(pin))
     } else if let Some(sink) = provider.downcast_ref::<RowSink>() {
         Arc::new(sink.pinned(pin))
+    } else if let Some(changes) = provider.downcast_ref::<ChangesTable>() {
+        Arc::new(changes.pinned(pin))
     } else {
         Arc::new(provider.downcast_ref::<MetadataTable>()?.pinned(pin))
     };

@@ -7,6 +7,7 @@
 
 pub(crate) mod alter;
 pub(crate) mod ast;
+pub(crate) mod changes;
 mod clause;
 mod command;
 pub(crate) mod constant;

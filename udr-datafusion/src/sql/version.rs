@@ -1,4 +1,5 @@
-//! Version clauses of a parsed statement become names: `t VERSION AS OF 42` is `"t@42" AS t`.
+//! Version clauses of a parsed statement become names: `t VERSION AS OF 42` is `"t@42" AS t`. So do
+//! calls of functions that read other states.
 //!
 //! So the catalog, the only asynchronous place of planning, resolves them, and no planner can drop
 //! them. A clause that cannot become a name is refused; after the walk none is left.
@@ -18,6 +19,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use udr_core::Error;
 
 use super::ast::RefKind;
+use super::changes::ChangeFunction;
 use super::dialect::UdrDialect;
 use super::leftover::leftover;
 use super::operand::{is_literal, revision_text, string};
@@ -37,7 +39,8 @@ pub(crate) struct Claim {
     pub(crate) name: String,
 }
 
-/// Turns every version clause in `statement` into a name, and calls of `udr_at` too.
+/// Turns every version clause in `statement` into a name, and calls of `udr_at`,
+/// `table_changes` and `udr_changes` too.
 ///
 /// Returns what the caller has to check about branches and tags.
 ///
@@ -169,7 +172,25 @@ impl Lift<'_> {
                 *args = None;
                 self.rename(name, alias, &revision)
             }
-            (None, _) => Ok(()),
+            (None, Some(call)) => {
+                let Some(function) = ChangeFunction::of(name) else {
+                    return Ok(());
+                };
+                let feed = function.name(&call.args, |expr| match expr {
+                    Expr::Value(_) | Expr::Identifier(_) => revision_text(expr),
+                    expr => self.instant(expr.clone()),
+                })?;
+                *name = feed;
+                *args = None;
+                alias.get_or_insert_with(|| TableAlias {
+                    explicit: true,
+                    name: Ident::new(function.as_str()),
+                    columns: Vec::new(),
+                    at: None,
+                });
+                Ok(())
+            }
+            (None, None) => Ok(()),
         }
     }
 

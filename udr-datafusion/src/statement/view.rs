@@ -18,7 +18,7 @@ use udr_core::txn::OnExisting;
 use udr_core::{Error, RefHead, Result as CoreResult};
 
 use super::{change, result, target};
-use crate::catalog::{Scope, view_provider};
+use crate::catalog::{Scope, is_feed, view_provider};
 use crate::error::to_datafusion;
 use crate::session::{Source, UdrSession};
 use crate::sql::scope::{CteScope, Scoped, enter, folded, leave};
@@ -233,19 +233,25 @@ impl Names<'_> {
         let Some((table, revision)) = last.value.split_once('@') else {
             return;
         };
-        match self.revisions.get(revision) {
-            None => {
-                self.revisions.insert(revision.to_owned(), None);
-            }
-            Some(None) => {}
-            Some(Some(commit)) => {
-                let table = Ident {
-                    value: table.to_owned(),
-                    ..last.clone()
-                };
-                let table = folded(&table, self.fold);
-                *last = Ident::with_quote('"', format!("{table}@{commit}"));
-            }
+        let ends = match revision.split_once("..").filter(|_| is_feed(table)) {
+            Some((from, to)) => vec![from, to],
+            None => vec![revision],
+        };
+        let commits = ends.iter().map(|revision| match *revision {
+            "" => Some(String::new()),
+            revision => self.revisions.get(revision).cloned().flatten(),
+        });
+        if let Some(commits) = commits.collect::<Option<Vec<_>>>() {
+            let table = Ident {
+                value: table.to_owned(),
+                ..last.clone()
+            };
+            let table = folded(&table, self.fold);
+            *last = Ident::with_quote('"', format!("{table}@{}", commits.join("..")));
+            return;
+        }
+        for revision in ends.into_iter().filter(|revision| !revision.is_empty()) {
+            self.revisions.entry(revision.to_owned()).or_default();
         }
     }
 

@@ -114,6 +114,17 @@ impl TablePredicate {
     }
 }
 
+/// The question that filters ask of the files of a table, for a scan of more than its columns.
+pub(crate) fn table_predicate(
+    state: &dyn Session,
+    schema: &Schema,
+    arrow_schema: &SchemaRef,
+    filters: &[Expr],
+) -> Option<Arc<dyn Prune>> {
+    let predicate = TablePredicate::new(state, schema, arrow_schema, filters)?;
+    Some(Arc::new(predicate))
+}
+
 impl Buckets {
     /// The buckets that values of the column are in; `None` if that is not known of all.
     fn of(&self, values: &HashSet<ScalarValue>) -> Option<BTreeSet<i32>> {

@@ -16,11 +16,13 @@ use udr_core::{Error, Result};
 
 use super::super::Scope;
 use super::super::provider::refuse_ddl;
+use super::super::relation_name::CHANGES;
 use super::table_history::{history_batch, history_schema, snapshots_batch, snapshots_schema};
 use super::{
     SystemTable, TableMetadata, branches_batch, caches, constraints, files, layout, log_batch,
     log_schema, refs_schema, tags_batch,
 };
+use crate::changes::{ChangeRange, ChangesTable, Feed};
 use crate::error::to_datafusion;
 use crate::exec::{CommandExec, Runs};
 use crate::session::{Source, StatementPin, UdrSession};
@@ -29,12 +31,60 @@ use crate::session::{Source, StatementPin, UdrSession};
 #[derive(Debug)]
 pub(crate) struct SystemSchema {
     session: Arc<UdrSession>,
+    catalog: String,
     scope: Scope,
 }
 
 impl SystemSchema {
-    pub(crate) fn new(session: Arc<UdrSession>, scope: Scope) -> Self {
-        Self { session, scope }
+    pub(crate) fn new(session: Arc<UdrSession>, catalog: String, scope: Scope) -> Self {
+        Self {
+            session,
+            catalog,
+            scope,
+        }
+    }
+
+    /// The feed that `changes[$table,table…][@revision..revision]` names; `None` for another name.
+    async fn feed(&self, name: &str) -> Result<Option<ChangesTable>> {
+        let (what, range) = match name.split_once('@') {
+            Some((what, range)) => (what, Some(range)),
+            None => (name, None),
+        };
+        let (word, tables) = match what.split_once('$') {
+            Some((word, tables)) => (word, Some(tables)),
+            None => (what, None),
+        };
+        if word != CHANGES {
+            return Ok(None);
+        }
+        let range = range.map_or_else(|| Ok(ChangeRange::default()), str::parse)?;
+        let feed = match tables {
+            None => Feed::Everything,
+            Some(tables) => Feed::Tables(self.named(tables)?),
+        };
+        let source = self.scope.feed_source(&self.session, &self.catalog)?;
+        let session = Arc::clone(&self.session);
+        ChangesTable::new(session, source, feed, range)
+            .await
+            .map(Some)
+    }
+
+    /// Tables by what they were called; a plain name is looked up where plain names are.
+    fn named(&self, tables: &str) -> Result<Vec<(String, RelationPath)>> {
+        let state = self.session.context_state()?;
+        let default = &state.config_options().catalog.default_schema;
+        let mut named = Vec::<(String, RelationPath)>::new();
+        for name in tables.split(',').map(str::trim) {
+            let path = match name.split_once('.') {
+                Some((namespace, name)) => RelationPath::parse(namespace, name)?,
+                None => RelationPath::parse(default, name)?,
+            };
+            if named.iter().any(|(_, known)| *known == path) {
+                return Err(Error::invalid("a table is named twice").with("table", path));
+            }
+            named.push((name.to_owned(), path));
+        }
+        Ok(named)
     }
 }
 
@@ -51,6 +101,9 @@ impl SchemaProvider for SystemSchema {
             .into_iter()
             .find(|table| table.as_str() == name)
         else {
+            if let Some(feed) = self.feed(name).await.map_err(to_datafusion)? {
+                return Ok(Some(Arc::new(feed)));
+            }
             let names = SystemTable::ALL.map(SystemTable::as_str);
             let error = Error::not_found("no such system table").with("name", name);
             let error = match nearest(name, names) {
