@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::AsArray as _;
+use arrow::datatypes::UInt64Type;
 use datafusion::prelude::SessionContext;
+use futures::TryStreamExt as _;
+use object_store::ObjectStore as _;
 use object_store::memory::InMemory;
 use udr_core::Repository;
 use udr_core::Result;
@@ -292,6 +296,58 @@ async fn an_insert_from_a_table_function_lists_nothing() {
         let calls = counting.take();
         assert_eq!(lists(&calls), 0, "{calls}");
     }
+}
+
+#[tokio::test]
+async fn an_analyze_reads_what_was_added_since_the_last_one() {
+    let (inner, counting, repository) = counted(3).await;
+    let context = SessionContext::new();
+    install(&context, InstallOptions::new(repository))
+        .await
+        .unwrap();
+    analyze(&context).await;
+    let old = data_files(&inner).await;
+    // Nobody has to read them to publish.
+    let calls = counting.take();
+    assert_eq!(calls.on("data/").count(Operations::WRITES), 0, "{calls}");
+    for path in &old {
+        assert!(calls.on(path).count(Operations::READS) > 0, "{calls}");
+    }
+    let quiet = crate::world::open(inner.clone()).await.unwrap();
+    commit_rows(&quiet, &RefName::main(), &["t"], 20..5_000)
+        .await
+        .unwrap();
+    let context = SessionContext::new();
+    let repository = cold(&counting).await.unwrap();
+    install(&context, InstallOptions::new(repository))
+        .await
+        .unwrap();
+    counting.take();
+    let count = analyze(&context).await;
+    assert!(count.abs_diff(5_000) < 250, "{count}");
+    let calls = counting.take().on("data/").of(Operations::READS);
+    assert!(calls.count(Operations::ALL) > 0);
+    for path in &old {
+        assert_eq!(calls.on(path).count(Operations::ALL), 0, "{calls}");
+    }
+    let counted_again = analyze(&context).await;
+    assert_eq!(counted_again, count);
+    let calls = counting.take().on("data/");
+    assert_eq!(calls.count(Operations::ALL), 0, "{calls}");
+    check(&quiet).await;
+}
+
+/// How many ids ANALYZE finds in `t`.
+async fn analyze(context: &SessionContext) -> u64 {
+    let counted = udr_sql(context, "ANALYZE TABLE t (id)").await.unwrap();
+    let batches = counted.collect().await.unwrap();
+    batches[0].column(1).as_primitive::<UInt64Type>().value(0)
+}
+
+async fn data_files(inner: &InMemory) -> Vec<String> {
+    let listed = inner.list(None).try_collect::<Vec<_>>().await.unwrap();
+    let paths = listed.into_iter().map(|meta| meta.location.to_string());
+    paths.filter(|path| path.ends_with(".parquet")).collect()
 }
 
 #[tokio::test(start_paused = true)]

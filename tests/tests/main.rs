@@ -24,6 +24,7 @@ mod golden;
 mod golden_constraints;
 mod golden_layout;
 mod golden_rows;
+mod golden_sketches;
 mod model;
 mod oracle;
 mod pruning;

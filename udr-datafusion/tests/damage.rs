@@ -15,7 +15,16 @@ use udr_datafusion::InstallOptions;
 use crate::fixture::{Fixture, id_and_name};
 
 async fn data_files(backend: &InMemory) -> Vec<Path> {
-    let folder = Path::from("lake/data");
+    below(backend, "lake/data").await
+}
+
+/// The metadata objects of the repository that [`session`] opens.
+pub(crate) async fn objects(backend: &InMemory) -> Vec<Path> {
+    below(backend, "lake/objects").await
+}
+
+async fn below(backend: &InMemory, folder: &str) -> Vec<Path> {
+    let folder = Path::from(folder);
     let listed = backend
         .list(Some(&folder))
         .try_collect::<Vec<_>>()
@@ -24,7 +33,8 @@ async fn data_files(backend: &InMemory) -> Vec<Path> {
     listed.into_iter().map(|meta| meta.location).collect()
 }
 
-async fn session(backend: &Arc<InMemory>) -> Fixture {
+/// A session on the repository in a store, which is made if there is none.
+pub(crate) async fn session(backend: &Arc<InMemory>) -> Fixture {
     let store = Store::wrap(
         Arc::<InMemory>::clone(backend),
         "lake",

@@ -5,6 +5,7 @@
     reason = "the lints know tests by their attribute, not what tests share"
 )]
 
+mod analyze;
 mod changes;
 mod damage;
 mod ddl;

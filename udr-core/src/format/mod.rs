@@ -17,6 +17,8 @@ mod ref_record;
 mod repository_file;
 mod root;
 mod schema;
+mod sketch;
+mod sketches;
 mod storable;
 mod table_state;
 mod transform;
@@ -41,6 +43,8 @@ pub use root::{
 };
 pub use schema::{Field, Schema};
 pub(crate) use schema::{IDENTITY_LEN, identity_columns};
+pub use sketch::Sketch;
+pub use sketches::{ColumnSketch, Sketches};
 pub use table_state::TableState;
 pub use transform::Transform;
 pub use types::{EXACT, Type};

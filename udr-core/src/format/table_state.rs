@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ColumnStats, Constraint, Manifest, ManifestRef, Schema, Stored, Within, evolved_stats,
-    live_column_stats, merge_column_stats,
+    ColumnStats, Constraint, Manifest, ManifestRef, ObjectRef, Schema, Stored, Within,
+    evolved_stats, live_column_stats, merge_column_stats,
 };
 use crate::error::{Error, Result};
 use crate::id::{FieldId, TableId};
@@ -33,6 +33,9 @@ pub struct TableState {
     /// Settings of the table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
+    /// The [`Sketches`](super::Sketches) of the values of its columns, as far as they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketches: Option<ObjectRef>,
 }
 
 impl TableState {
@@ -50,6 +53,7 @@ impl TableState {
             manifests: Vec::new(),
             constraints: Vec::new(),
             properties: BTreeMap::new(),
+            sketches: None,
         }
     }
 
@@ -129,10 +133,10 @@ impl Stored for TableState {
     }
 
     fn settle(&mut self, home: Option<Within>) -> Result<()> {
-        let mut objects = self
-            .manifests
-            .iter_mut()
-            .map(|manifest| &mut manifest.object);
+        let manifests = self.manifests.iter_mut();
+        let mut objects = manifests
+            .map(|manifest| &mut manifest.object)
+            .chain(&mut self.sketches);
         objects.try_for_each(|object| object.settle(home))
     }
 }

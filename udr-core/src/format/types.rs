@@ -183,6 +183,39 @@ impl Type {
         }
     }
 
+    /// Whether the values of a column of this type can be counted: those of floats depend on who
+    /// compares them.
+    pub fn has_sketch(&self) -> bool {
+        match self {
+            Self::Boolean
+            | Self::Int8
+            | Self::Int16
+            | Self::Int32
+            | Self::Int64
+            | Self::UInt8
+            | Self::UInt16
+            | Self::UInt32
+            | Self::UInt64
+            | Self::Decimal128 { .. }
+            | Self::Date32
+            | Self::Timestamp(..)
+            | Self::String
+            | Self::Binary
+            | Self::FixedBinary(_) => true,
+            Self::Float16
+            | Self::Float32
+            | Self::Float64
+            | Self::Decimal256 { .. }
+            | Self::Date64
+            | Self::Time32(_)
+            | Self::Time64(_)
+            | Self::List(_)
+            | Self::FixedList(..)
+            | Self::Struct(_)
+            | Self::Map { .. } => false,
+        }
+    }
+
     /// Whether `value` is one of the type.
     pub fn has_value(&self, value: &Value) -> bool {
         let nan = matches!(value, Value::Float(v) if v.is_nan());

@@ -328,11 +328,14 @@ mod decimal_text {
     }
 }
 
-mod hex_text {
+pub(in crate::format) mod hex_text {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
     use std::fmt::Write as _;
 
-    pub(super) fn serialize<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::format) fn serialize<S: Serializer>(
+        value: &[u8],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         let mut text = String::with_capacity(value.len() * 2);
         for byte in value {
             write!(text, "{byte:02x}").map_err(serde::ser::Error::custom)?;
@@ -340,7 +343,7 @@ mod hex_text {
         serializer.serialize_str(&text)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::format) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(deserializer)?;

@@ -8,7 +8,8 @@ use crate::data::DeletionVector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
     Change, Commit, CommitRef, Constraint, DataFile, Entry, KeyPage, Manifest, ManifestRef,
-    Namespace, ObjectRef, RecordKind, RefRecord, Reference, Relations, Schema, TableState,
+    Namespace, ObjectRef, RecordKind, RefRecord, Reference, Relations, Schema, Sketches,
+    TableState,
 };
 use crate::id::{Digest, FieldId, RecordNumber, TableId};
 use crate::name::RefName;
@@ -332,6 +333,9 @@ impl Check<'_> {
         }
         let parents = state.constraints.iter().filter_map(Constraint::parent);
         self.parents.insert(object.digest, parents.collect());
+        if let Some(sketches) = &state.sketches {
+            self.sketches(&place, &state.schema, sketches).await?;
+        }
         let mut waiting = state.manifests.clone();
         while let Some(reference) = waiting.pop() {
             // One manifest has many references, and each can be spoiled.
@@ -361,6 +365,18 @@ impl Check<'_> {
                 self.file(&place, id, &state.schema, &file).await?;
             }
         }
+        Ok(())
+    }
+
+    /// The sketches of a table are of columns that it has or had.
+    async fn sketches(&mut self, place: &str, schema: &Schema, object: &ObjectRef) -> Result<()> {
+        if !self.seen.insert(object.digest) {
+            return Ok(());
+        }
+        let read = self.context.loader.object::<Sketches>(object).await;
+        let checked = read.and_then(|read| read.check(schema, &Error::corrupt));
+        self.found(4, &at(place, object), checked)?;
+        self.report.objects += 1;
         Ok(())
     }
 

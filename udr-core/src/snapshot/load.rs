@@ -9,7 +9,8 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use crate::error::Result;
 use crate::format::{
-    KeyPage, Manifest, ManifestRef, NamespacePage, ObjectRef, Root, Stored, TableState, decode,
+    KeyPage, Manifest, ManifestRef, NamespacePage, ObjectRef, Root, Sketches, Stored, TableState,
+    decode,
 };
 use crate::id::Digest;
 use crate::store::{CacheKind, MemoryCache, Store};
@@ -69,6 +70,10 @@ impl Loader {
     }
 
     pub(crate) async fn state(&self, object: &ObjectRef) -> Result<Arc<TableState>> {
+        self.load(object).await
+    }
+
+    pub(crate) async fn sketches(&self, object: &ObjectRef) -> Result<Arc<Sketches>> {
         self.load(object).await
     }
 

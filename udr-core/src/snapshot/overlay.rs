@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::data::DeletionVector;
 use crate::error::Result;
 use crate::format::{
-    Constraint, DataFile, ObjectRef, Reference, Schema, TableOperation, TableState, View,
+    Constraint, DataFile, ObjectRef, Reference, Schema, Sketches, TableOperation, TableState, View,
     evolved_stats,
 };
 use crate::id::{FieldId, FileId, TableId};
@@ -53,6 +53,19 @@ pub(crate) struct StagedTable {
     pub(crate) deleted: BTreeMap<FileId, StagedDeletes>,
     /// What was done to its rows.
     pub(crate) operations: BTreeSet<TableOperation>,
+    /// What became of the sketches of its columns.
+    pub(crate) sketches: StagedSketches,
+}
+
+/// What a transaction makes of the sketches of a table.
+#[derive(Debug, Clone)]
+pub(crate) enum StagedSketches {
+    /// Those of the base, if it has any.
+    OfBase,
+    /// None any more.
+    Dropped,
+    /// These.
+    Counted(Arc<Sketches>),
 }
 
 /// Rows of one file that a transaction deletes.
@@ -105,6 +118,7 @@ impl StagedTable {
             added: Vec::new(),
             deleted: BTreeMap::new(),
             operations: BTreeSet::new(),
+            sketches: StagedSketches::OfBase,
         }
     }
 
@@ -121,6 +135,7 @@ impl StagedTable {
             added: Vec::new(),
             deleted: BTreeMap::new(),
             operations: BTreeSet::new(),
+            sketches: StagedSketches::OfBase,
         }
     }
 
@@ -132,17 +147,21 @@ impl StagedTable {
 
     /// Whether its rows or its definition are other than at the base.
     pub(crate) fn has_changes(&self) -> bool {
-        self.base.is_none()
-            || self.overwritten
-            || !self.added.is_empty()
-            || !self.deleted.is_empty()
-            || self.altered.is_some()
+        self.changes_rows() || self.altered.is_some()
     }
 
     /// Whether rows of the base are gone.
     pub(crate) fn removes_rows(&self) -> bool {
         let deletes = || self.deleted.values().any(|deletes| !deletes.staged);
         self.base.is_some() && (self.overwritten || deletes())
+    }
+
+    /// Whether it has other rows than at the base.
+    pub(crate) fn changes_rows(&self) -> bool {
+        self.base.is_none()
+            || self.overwritten
+            || !self.added.is_empty()
+            || !self.deleted.is_empty()
     }
 
     /// The columns of its keys.
@@ -195,6 +214,8 @@ impl StagedTable {
     /// Replaces all rows by those of `files`.
     pub(crate) fn replace(&mut self, files: &[Arc<DataFile>], operation: TableOperation) {
         self.overwritten = self.base.is_some();
+        // What they were counted over is gone.
+        self.sketches = StagedSketches::Dropped;
         self.added = files.to_vec();
         self.deleted.clear();
         self.operations.clear();

@@ -8,14 +8,14 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 
-use super::overlay::StagedTable;
+use super::overlay::{StagedSketches, StagedTable};
 use super::scan::{self, ScanPlan};
-use super::{FileTask, Loader, Prune};
+use super::{FileTask, Loader, Prune, locate};
 use crate::data::read_live_batches;
 use crate::error::Result;
 use crate::format::{
-    ColumnStats, Constraint, DataFile, ManifestRef, Schema, TableState, live_column_stats,
-    merge_column_stats,
+    ColumnStats, Constraint, DataFile, ManifestRef, Schema, Sketches, TableState,
+    live_column_stats, merge_column_stats,
 };
 use crate::id::{FieldId, TableId};
 use crate::name::RelationPath;
@@ -83,6 +83,11 @@ impl TableSnapshot {
     /// Whether a transaction removed rows that are at its base.
     pub fn removes_rows(&self) -> bool {
         self.staged.removes_rows()
+    }
+
+    /// Whether a transaction added or removed rows.
+    pub fn changes_rows(&self) -> bool {
+        self.staged.changes_rows()
     }
 
     /// The table without what a transaction staged; `None` if the transaction created it.
@@ -251,6 +256,41 @@ impl TableSnapshot {
             found.push(reference);
         }
         Ok(found)
+    }
+
+    /// The sketches of the values of its columns; `None` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt`.
+    pub async fn sketches(&self) -> Result<Option<Arc<Sketches>>> {
+        match &self.staged.sketches {
+            StagedSketches::Counted(sketches) => Ok(Some(Arc::clone(sketches))),
+            StagedSketches::Dropped => Ok(None),
+            StagedSketches::OfBase => {
+                let stored = self.staged.kept().and_then(|state| state.sketches);
+                let Some(object) = stored else {
+                    return Ok(None);
+                };
+                self.loader.sketches(&object).await.map(Some)
+            }
+        }
+    }
+
+    /// How many rows are in files that commits after this one added, by its sequence, or that a
+    /// transaction did.
+    ///
+    /// Reads only manifests with files that were added since.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt`.
+    pub async fn rows_added_after(&self, sequence: u64) -> Result<u64> {
+        let top = self.stored_manifests();
+        let mut files = locate::added_after(&self.loader, &self.schema, top, sequence).await?;
+        files.extend(self.staged.added.iter().map(Arc::clone));
+        let left = files.into_iter().filter_map(|file| self.task(file));
+        Ok(left.map(|task| task.live_rows()).sum())
     }
 
     fn kept(&self, part: impl Fn(&TableState) -> u64) -> u64 {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{
-    Constraint, Field, NewColumn, Position, Reference, Schema, SortField, TableOperation,
+    Constraint, Field, NewColumn, Position, Reference, Schema, Sketches, SortField, TableOperation,
     Transform, Type,
 };
 use crate::id::{FieldId, TableId};
 use crate::name::RelationPath;
 use crate::snapshot::Snapshot;
-use crate::snapshot::overlay::{Overlay, StagedTable};
+use crate::snapshot::overlay::{Overlay, StagedSketches, StagedTable};
 
 /// One change of a table's definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub enum Alteration {
     SetComment(FieldId, Option<String>),
     /// Says about how many values a column has.
     SetDistinct(FieldId, u64),
+    /// Keeps sketches of the values of its columns in the place of those there are.
+    SetSketches(Arc<Sketches>),
     /// Puts rows that are written from now on apart by what a transform makes of a column; without
     /// a name it gets the column's and the transform's.
     AddPartitionField {
@@ -77,6 +79,7 @@ impl Alteration {
             | Self::MoveColumn(..)
             | Self::SetComment(..)
             | Self::SetDistinct(..)
+            | Self::SetSketches(_)
             | Self::AddPartitionField { .. }
             | Self::DropPartitionField(_)
             | Self::SortBy(_)
@@ -104,6 +107,7 @@ pub(super) async fn apply(
         id,
         schema: table.schema.as_ref().clone(),
         constraints: table.constraints.to_vec(),
+        sketches: table.sketches.clone(),
     };
     for alteration in alterations {
         definition.apply(alteration).await?;
@@ -129,6 +133,7 @@ pub(super) async fn apply(
     }
     table.evolve(definition.schema)?;
     table.constraints = Arc::from(definition.constraints);
+    table.sketches = definition.sketches;
     table.altered = table.altered.max(Some(operation(alterations)));
     overlay.tables.insert(id, table);
     Ok(())
@@ -164,6 +169,7 @@ struct Definition<'a> {
     id: TableId,
     schema: Schema,
     constraints: Vec<Constraint>,
+    sketches: StagedSketches,
 }
 
 impl Definition<'_> {
@@ -204,6 +210,11 @@ impl Definition<'_> {
                 self.schema.comment_on(*column, comment.as_deref())
             }
             Alteration::SetDistinct(column, count) => self.schema.count_distinct(*column, *count),
+            Alteration::SetSketches(sketches) => {
+                sketches.check(&self.schema, &Error::invalid)?;
+                self.sketches = StagedSketches::Counted(Arc::clone(sketches));
+                Ok(())
+            }
             Alteration::AddPartitionField {
                 source,
                 transform,

@@ -82,10 +82,11 @@ pub(super) struct Draft<'a> {
     pub(super) at: Micros,
 }
 
-/// What a commit says, and the objects that it makes, in order.
+/// What a commit says, and the objects that it makes, in order; some never become parts of it.
 struct Parts {
     commit: Commit,
     objects: Vec<Bytes>,
+    apart: Vec<Bytes>,
     vectors: Vec<(TableId, Bytes)>,
     root: Written<Root>,
     states: Vec<Written<TableState>>,
@@ -108,6 +109,7 @@ impl Parts {
         let bytes = self.commit.encode(&parts)?;
         let object = ObjectRef::of(place.epoch, &bytes);
         objects.push(bytes);
+        objects.append(&mut self.apart);
         let home = place.within.map(|_| object.as_home());
         self.root.value.settle(home)?;
         for state in &mut self.states {
@@ -159,6 +161,7 @@ impl Draft<'_> {
             .await?;
         let NewObjects {
             mut objects,
+            apart,
             vectors,
         } = new;
         self.views(&mut changes, &mut renamed).await?;
@@ -189,6 +192,7 @@ impl Draft<'_> {
         Ok(Parts {
             commit,
             objects,
+            apart,
             vectors,
             root: Written {
                 object: root,

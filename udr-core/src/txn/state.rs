@@ -10,9 +10,9 @@ use super::prepare::Place;
 use super::rewrite::{Rewrites, united};
 use super::tree::{Replacement, Replacements, Tree};
 use crate::error::{Error, Result};
-use crate::format::{DataFile, DeletionVectorRef, ManifestRef, ObjectRef, TableState};
+use crate::format::{DataFile, DeletionVectorRef, ManifestRef, ObjectRef, TableState, encode};
 use crate::id::{FileId, TableId};
-use crate::snapshot::overlay::{StagedDeletes, StagedTable};
+use crate::snapshot::overlay::{StagedDeletes, StagedSketches, StagedTable};
 
 /// How many deletion vectors are read at once.
 const CONCURRENCY: usize = 16;
@@ -21,6 +21,8 @@ const CONCURRENCY: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct NewObjects {
     pub(super) objects: Vec<Bytes>,
+    /// Those that are no parts of the commit, however small: few who read it need them.
+    pub(super) apart: Vec<Bytes>,
     /// Deletion vectors, which are kept beside the data of their table.
     pub(super) vectors: Vec<(TableId, Bytes)>,
 }
@@ -76,6 +78,18 @@ impl StateBuilder<'_> {
         state.bytes = sum(|m| m.data_bytes)?;
         state.files = sum(|m| m.files)?;
         state.manifests = top;
+        match &table.sketches {
+            StagedSketches::OfBase => {}
+            StagedSketches::Dropped => state.sketches = None,
+            StagedSketches::Counted(sketches) => {
+                let bytes = encode(sketches.as_ref())?;
+                state.sketches = Some(ObjectRef::of(self.place.epoch, &bytes));
+                // Those of tables that have no rows can be equal.
+                if !new.apart.contains(&bytes) {
+                    new.apart.push(bytes);
+                }
+            }
+        }
         Ok((state, files))
     }
 
