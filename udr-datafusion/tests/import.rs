@@ -368,3 +368,34 @@ async fn rows_that_fit_no_partition_do_not_make_a_file_one_of_a_partition() {
     );
     f.check().await;
 }
+
+#[tokio::test]
+async fn of_two_that_import_a_file_at_once_one_does() {
+    let folder = folder();
+    write(folder.path(), "a.parquet", "SELECT 1 AS id", "").await;
+    write(folder.path(), "b.parquet", "SELECT 2 AS id", "").await;
+    let import = |name: &str| {
+        let path = folder.path().join(name);
+        format!("IMPORT PARQUET '{}' INTO t", path.display())
+    };
+    let f = Fixture::new().await;
+    f.udr("CREATE TABLE t (id BIGINT)").await;
+    let other = f.other().await;
+    f.udr("BEGIN").await;
+    f.udr(&import("a.parquet")).await;
+    other.udr(&import("b.parquet")).await;
+    other.udr("INSERT INTO t VALUES (3)").await;
+    f.udr("COMMIT").await;
+    assert_eq!(f.udr("SELECT id FROM t ORDER BY id").await, ["1", "2", "3"]);
+    f.udr("DELETE FROM t WHERE id < 3").await;
+    f.udr("BEGIN").await;
+    f.udr(&import("a.parquet")).await;
+    other.udr(&import("a.parquet")).await;
+    let committed = udr_datafusion::udr_sql(&f.ctx, "COMMIT").await;
+    let error = committed.unwrap_err();
+    let error = udr_datafusion::error::udr_error(&error).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("a.parquet"), "{error}");
+    assert_eq!(other.udr("SELECT id FROM t ORDER BY id").await, ["1", "3"]);
+    f.check().await;
+}

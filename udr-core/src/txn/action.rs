@@ -1,5 +1,6 @@
 //! One staged change: what it is, and what it does to a transaction's view.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::OnExisting;
@@ -9,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::{DataFile, Schema, TableOperation, View};
 use crate::id::TableId;
 use crate::name::{NamespaceName, RelationPath};
+use crate::snapshot::locate::added_after;
 use crate::snapshot::overlay::{Overlay, StagedRelation, StagedTable};
 use crate::snapshot::{CatalogEntry, Snapshot};
 
@@ -94,6 +96,9 @@ impl Action {
             }
             Self::Append { path, id, files } => {
                 let mut table = table(snapshot, path, *id).await?;
+                if let Some(since) = since {
+                    refuse_adopted(snapshot, &table, files, since).await?;
+                }
                 table.added.extend(files.iter().map(Arc::clone));
                 table.operations.insert(TableOperation::Append);
                 overlay.tables.insert(*id, table);
@@ -143,6 +148,26 @@ impl Action {
             Self::DropView { path } => drop_view(snapshot, overlay, path).await?,
         }
         Ok(())
+    }
+}
+
+/// Refuses files of others that another import has made part of the table since.
+async fn refuse_adopted(
+    snapshot: &Snapshot,
+    table: &StagedTable,
+    files: &[Arc<DataFile>],
+    since: u64,
+) -> Result<()> {
+    let url = |file: &Arc<DataFile>| file.adopted.as_ref().map(|adopted| adopted.url.clone());
+    let ours = files.iter().filter_map(url).collect::<BTreeSet<_>>();
+    let Some(kept) = table.kept().filter(|_| !ours.is_empty()) else {
+        return Ok(());
+    };
+    let loader = snapshot.catalog().loader();
+    let theirs = added_after(loader, &kept.schema, &kept.manifests, since).await?;
+    match theirs.iter().filter_map(url).find(|url| ours.contains(url)) {
+        None => Ok(()),
+        Some(url) => Err(Error::already_exists(format!("{url} was imported"))),
     }
 }
 
