@@ -6,11 +6,12 @@ use std::time::Duration;
 use arrow::array::AsArray as _;
 use arrow::datatypes::UInt64Type;
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectStore as _;
 use object_store::memory::InMemory;
 use udr_core::Repository;
 use udr_core::Result;
+use udr_core::changes::{ChangeEvent, Poll, SubscribeOptions};
 use udr_core::env::Env;
 use udr_core::format::Schema;
 use udr_core::id::Version;
@@ -471,4 +472,78 @@ async fn a_commit_writes_the_page_of_its_namespace_and_no_other_tables() {
     }
     committed(transaction.commit().await).unwrap();
     check(&repository).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_subscriber_asks_once_for_each_look() {
+    let (_, counting, repository) = counted(5).await;
+    let main = RefName::main();
+    let head = repository.head(&main).await.unwrap();
+    let options = SubscribeOptions {
+        tables: vec![path("t")],
+        poll: Poll {
+            first: Duration::from_millis(100),
+            most: Duration::from_secs(1),
+        },
+    };
+    let subscription = repository.subscribe(&main, &head, options);
+    let mut subscription = subscription.await.unwrap();
+    counting.take();
+    // Looks at 0, .1, .3, .7, 1.5, 2.5 … seconds, and a request each.
+    let nothing = tokio::time::timeout(Duration::from_millis(3_200), subscription.next());
+    assert!(nothing.await.is_err(), "something was new");
+    let calls = counting.take();
+    assert_eq!(calls.count(Operations::ALL), 6, "{calls}");
+    commit_rows(&repository, &main, &["t"], 900..901)
+        .await
+        .unwrap();
+    counting.take();
+    let event = subscription.next().await.unwrap().unwrap();
+    assert!(matches!(event, ChangeEvent::Rows { .. }), "{event:?}");
+    let calls = counting.take();
+    assert!(calls.count(Operations::ALL) <= 8, "{calls}");
+    assert_eq!(lists(&calls), 0, "{calls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_of_a_commit_cost_the_same_in_a_large_table() {
+    let mut costs = Vec::new();
+    for commits in [8, 300] {
+        let (inner, counting, _) = counted(commits).await;
+        let quiet = crate::world::open(inner).await.unwrap();
+        let mut transaction = quiet.begin(&RefName::main()).await.unwrap();
+        let one = |row: &Row| row.0 == 42;
+        row_changes::change(
+            &mut transaction,
+            &path("t"),
+            quiet.env(),
+            (one, "changed"),
+            &[],
+        )
+        .await
+        .unwrap();
+        committed(transaction.commit().await).unwrap();
+        let repository = cold(&counting).await.unwrap();
+        let ctx = SessionContext::new();
+        install(&ctx, InstallOptions::new(repository))
+            .await
+            .unwrap();
+        counting.take();
+        let rows = ctx
+            .sql("SELECT * FROM \"t$changes@HEAD~1..\"")
+            .await
+            .unwrap();
+        let rows = rows.collect().await.unwrap();
+        assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
+        let calls = counting.take();
+        assert_eq!(lists(&calls), 0, "{calls}");
+        let data = calls.on("data/").count(Operations::ALL);
+        costs.push((calls.count(Operations::ALL), data, calls));
+    }
+    let [(small, few, _), (large, many, calls)] = costs.as_slice() else {
+        panic!("two sizes");
+    };
+    assert_eq!(few, many, "{calls}");
+    // A manifest more on each side, if the tree is deeper.
+    assert!(large <= &(small + 4), "{small} and {large}: {calls}");
 }

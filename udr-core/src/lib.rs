@@ -25,6 +25,5 @@ pub mod store;
 pub mod txn;
 
 pub use error::{Error, ErrorKind, Result};
-pub use repository::{
-    FastForward, LogEntry, MergeMode, Moment, RefHead, Repository, TransactionOutcome,
-};
+pub use history::LogEntry;
+pub use repository::{FastForward, MergeMode, Moment, RefHead, Repository, TransactionOutcome};

@@ -17,7 +17,7 @@ use crate::format::{
     BranchPoint, Commit, CommitRef, Namespace, ObjectRef, RefRecord, RepositoryFile, Root, Within,
     decode, encode,
 };
-use crate::history::{History, Segment};
+use crate::history::{History, LogEntry, Segment};
 use crate::id::{Epoch, RepositoryId, TransactionId, Version};
 use crate::maintenance::{FsckOptions, FsckReport, fsck};
 use crate::name::{NamespaceName, RefName};
@@ -67,23 +67,6 @@ pub struct RefHead {
     pub moved_at: Micros,
     /// Where it was created from.
     pub from: Option<BranchPoint>,
-}
-
-/// One commit of a branch.
-#[derive(Debug, Clone)]
-pub struct LogEntry {
-    /// The branch that published it: the one asked for, or one that it descends from.
-    pub branch: RefName,
-    /// The version that shows it.
-    pub version: Version,
-    /// The commit's reference; its id is [`CommitRef::id`].
-    pub reference: CommitRef,
-    /// When it was published.
-    pub published_at: Micros,
-    /// The commit.
-    pub commit: Arc<Commit>,
-    /// What the branch had skipped there.
-    skipped: u64,
 }
 
 /// How a fast-forward ended.

@@ -10,6 +10,7 @@ mod constraints;
 mod isolation;
 mod row_changes;
 mod row_world;
+mod subscribe;
 mod transactions;
 
 /// A file that is not a module here would never run.

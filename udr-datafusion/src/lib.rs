@@ -24,6 +24,7 @@ mod plan;
 mod statement;
 mod table;
 
+pub use changes::is_unbounded;
 pub use install::{DefaultCatalog, InstallOptions, install};
 pub use session::{BeginOptions, SessionStatus, TransactionStatus, UdrSession};
 pub use statement::udr_sql;

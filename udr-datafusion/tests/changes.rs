@@ -1,6 +1,10 @@
 //! Change feeds: what commits did to rows, whatever they did to files.
 
+use std::time::Duration;
+
 use datafusion::arrow::array::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt as _;
 use udr_core::ErrorKind;
 use udr_datafusion::error::udr_error;
 use udr_datafusion::udr_sql;
@@ -358,7 +362,16 @@ async fn several_tables_are_one_stream_of_transactions() {
         "SELECT _commit_version, _table, _change_type FROM udr_changes({start}) \
          WHERE _table LIKE '%lines%' ORDER BY _commit_sequence"
     );
-    let old = format!("public.lines@{}", dropped - 1);
+    let log = format!(
+        "SELECT commit_id FROM udr.log WHERE version = {}",
+        dropped - 1
+    );
+    let old = format!("public.lines@{}", &f.value(&log).await[..24]);
+    assert_eq!(
+        f.value(&format!("SELECT count(*) FROM \"{}\"", &old[7..]))
+            .await,
+        "2"
+    );
     assert_eq!(
         f.rows(&lines).await,
         [
@@ -376,7 +389,7 @@ async fn several_tables_are_one_stream_of_transactions() {
     ] {
         let (kind, text, hint) = f.sql_refused(&format!("SELECT * FROM {feed}")).await;
         assert_eq!(kind, ErrorKind::NotFound);
-        let last = format!("end with version {}", f.version().await - 1);
+        let last = format!("end before version {}", f.version().await);
         assert!(
             text.contains("dropped") && hint.contains(&last),
             "{text}: {hint}"
@@ -400,7 +413,10 @@ async fn filters_choose_commits_kinds_and_files() {
         f.shown(&sql).await
     };
     let plan = analyzed("_commit_version BETWEEN 4 AND 5").await;
-    assert!(plan.contains("commits_pruned=10, commits_read=2"), "{plan}");
+    assert!(
+        plan.contains("commits_read=2") && plan.contains("commits_pruned=1"),
+        "{plan}"
+    );
     assert!(plan.contains("output_rows=200"), "{plan}");
     let plan = analyzed("_change_type = 'update_preimage'").await;
     assert!(plan.contains("output_rows=10"), "{plan}");
@@ -526,6 +542,16 @@ async fn what_is_no_feed_is_refused_with_what_would_be_one() {
             "udr_changes(3, 7)",
         ),
         (
+            "SELECT * FROM table_changes('t', 3, 2)",
+            ErrorKind::Invalid,
+            "",
+        ),
+        (
+            "SELECT * FROM udr_changes(1, 2, 'main.public.t')",
+            ErrorKind::Invalid,
+            "dev.udr",
+        ),
+        (
             "SELECT * FROM udr_changes(1, 2, 't,u')",
             ErrorKind::Invalid,
             "",
@@ -554,4 +580,277 @@ async fn what_is_no_feed_is_refused_with_what_would_be_one() {
         f.rows("SELECT * FROM \"e$changes\"").await,
         Vec::<String>::new()
     );
+}
+
+#[tokio::test]
+async fn columns_of_two_branches_are_not_taken_for_each_other() {
+    let f = Fixture::new().await;
+    f.sql("CREATE TABLE t (id INT, gone INT DEFAULT 5)").await;
+    f.sql("INSERT INTO t VALUES (1, 1)").await;
+    f.sql("CREATE BRANCH dev").await;
+    f.sql("USE BRANCH dev").await;
+    f.sql("ALTER TABLE t ADD COLUMN x INT").await;
+    f.sql("INSERT INTO t VALUES (2, 2, 100)").await;
+    f.sql("USE BRANCH main").await;
+    // Columns of one of them are of that one only.
+    f.sql("INSERT INTO t VALUES (3, 3)").await;
+    let net = "SELECT _change_type, id FROM \"t$net_changes@dev..main\" ORDER BY id";
+    assert_eq!(f.rows(net).await, ["delete 2", "insert 3"]);
+    let net = "SELECT id, x FROM \"t$net_changes@main..dev\" ORDER BY id";
+    assert_eq!(f.rows(net).await, ["2 100", "3 "]);
+    f.sql("ALTER TABLE t ADD COLUMN y INT").await;
+    let (kind, text, _) = f
+        .sql_refused("SELECT y FROM \"t$net_changes@dev..main\"")
+        .await;
+    assert_eq!(kind, ErrorKind::Unsupported);
+    assert!(text.contains("both branches added columns"), "{text}");
+    // A row that came after a column had gone does not have its initial value.
+    f.sql("ALTER TABLE t ADD COLUMN z INT DEFAULT 7").await;
+    let with = f.version().await;
+    f.sql("ALTER TABLE t DROP COLUMN z").await;
+    f.sql("INSERT INTO t VALUES (9, 9, 9)").await;
+    let back = format!("SELECT id, z, _change_type FROM \"t$net_changes@HEAD..{with}\"");
+    assert_eq!(f.rows(&back).await, ["9  delete"]);
+    let first = format!("SELECT z FROM \"t$changes@..{with}\"");
+    assert_eq!(f.rows(&first).await, ["7", "7"]);
+}
+
+#[tokio::test]
+async fn a_branch_from_the_middle_of_a_merge_has_all_that_led_to_it() {
+    let f = Fixture::with_table().await;
+    f.sql("CREATE BRANCH dev").await;
+    f.sql("USE BRANCH dev").await;
+    for id in 1..=3 {
+        f.sql(&format!("INSERT INTO t VALUES ({id}, 'x')")).await;
+    }
+    f.sql("USE BRANCH main").await;
+    f.sql("MERGE BRANCH dev INTO main").await;
+    // All three are of one version, and of ascending sequences.
+    let merged = "SELECT id FROM table_changes('t', 2, 2)";
+    assert_eq!(f.rows(merged).await, ["1", "2", "3"]);
+    let merged = "SELECT count(DISTINCT _commit_version), count(DISTINCT _commit_sequence) \
+                  FROM \"t$changes\"";
+    assert_eq!(f.rows(merged).await, ["1 3"]);
+    f.sql("DROP BRANCH dev").await;
+    f.sql("CREATE BRANCH mid FROM 'main~1'").await;
+    f.sql("USE BRANCH mid").await;
+    assert_eq!(f.rows("SELECT id FROM \"t$changes\"").await, ["1", "2"]);
+    // Its version 0 is the commit that it was made from.
+    assert_eq!(f.rows("SELECT id FROM table_changes('t', 0)").await, ["2"]);
+    f.sql("INSERT INTO t VALUES (7, 'y')").await;
+    assert_eq!(
+        f.rows("SELECT id FROM \"t$changes@main~3..\"").await,
+        ["1", "2", "7"]
+    );
+    assert_eq!(
+        f.rows("SELECT id FROM \"t$changes@main~2..\"").await,
+        ["2", "7"]
+    );
+    let (kind, ..) = f.sql_refused("SELECT id FROM \"t$changes@main..\"").await;
+    assert_eq!(kind, ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn views_keep_what_their_feeds_are_of() {
+    let f = Fixture::with_table().await;
+    f.sql("INSERT INTO t VALUES (1, 'a')").await;
+    f.sql("CREATE SCHEMA sales").await;
+    f.sql("CREATE TABLE sales.t (id BIGINT, name TEXT)").await;
+    f.sql("INSERT INTO sales.t VALUES (50, 'sold')").await;
+    f.sql("CREATE VIEW apart AS SELECT t.id AS id FROM udr_changes(1, 'main', 't')")
+        .await;
+    f.sql("CREATE VIEW mixed AS SELECT id FROM \"t$net_changes@2..main\"")
+        .await;
+    f.sql("CREATE VIEW first AS SELECT id FROM table_changes('t', 2, 2)")
+        .await;
+    f.sql("CREATE VIEW always AS SELECT id FROM table_changes('t', '1999-12-31')")
+        .await;
+    f.sql("CREATE BRANCH dev").await;
+    f.sql("USE BRANCH dev").await;
+    for id in 10..13 {
+        f.sql(&format!("INSERT INTO t VALUES ({id}, 'dev')")).await;
+    }
+    f.sql("USE BRANCH main").await;
+    f.sql("INSERT INTO t VALUES (2, 'b')").await;
+    f.sql("USE BRANCH dev").await;
+    f.sql("SET datafusion.catalog.default_schema = 'sales'")
+        .await;
+    assert_eq!(f.rows("SELECT id FROM public.apart").await, ["1", "2"]);
+    assert_eq!(f.rows("SELECT id FROM public.mixed").await, ["2"]);
+    assert_eq!(f.rows("SELECT id FROM public.first").await, ["1"]);
+    assert_eq!(f.rows("SELECT count(*) FROM public.always").await, ["4"]);
+    let plain = "SELECT t.id FROM udr_changes(1, 'main', 't')";
+    assert_eq!(f.rows(plain).await, ["50"]);
+}
+
+#[tokio::test]
+async fn names_are_looked_up_before_times_and_folded_like_other_names() {
+    let f = Fixture::with_table().await;
+    f.sql("INSERT INTO t VALUES (1, 'a')").await;
+    f.sql("CREATE TAG \"2026-01-01\"").await;
+    f.sql("INSERT INTO t VALUES (2, 'b')").await;
+    let since = "SELECT id FROM table_changes('T', '2026-01-01')";
+    assert_eq!(f.rows(since).await, ["1", "2"]);
+    let since = "SELECT t.id FROM udr_changes('2026-01-01', 'HEAD', 'T')";
+    assert_eq!(f.rows(since).await, ["2"]);
+    // The time of a state is when it was published, whatever names it since.
+    let times = async |range: &str| {
+        let sql = format!("SELECT DISTINCT _commit_timestamp, _commit_version FROM {range}");
+        f.rows(&sql).await
+    };
+    assert_eq!(
+        times("\"t$net_changes@1..2026-01-01\"").await,
+        times("\"t$changes@1..2\"").await
+    );
+    f.sql("CREATE TABLE _table (x INT)").await;
+    f.sql("INSERT INTO _table VALUES (1)").await;
+    let (kind, _, hint) = f
+        .sql_refused("SELECT * FROM udr_changes(2, 'HEAD', '_table')")
+        .await;
+    assert_eq!(kind, ErrorKind::Invalid);
+    assert!(hint.contains("public._table"), "{hint}");
+    // A filter that fails is asked of rows only.
+    f.sql("BEGIN").await;
+    f.sql("INSERT INTO t VALUES (3, 'c')").await;
+    f.sql("COMMIT MESSAGE '17'").await;
+    let number = "SELECT t.id FROM udr_changes(4, 'HEAD', 't') \
+                  WHERE CAST(_commit_message AS BIGINT) > 3";
+    assert_eq!(f.rows(number).await, ["3"]);
+    f.sql("BEGIN ISOLATION LEVEL SERIALIZABLE").await;
+    let (kind, ..) = f.sql_refused("SELECT count(*) FROM udr.changes").await;
+    assert_eq!(kind, ErrorKind::Unsupported);
+    f.sql("ROLLBACK").await;
+}
+
+#[tokio::test]
+async fn partitioned_and_imported_tables_have_feeds_too() {
+    let f = Fixture::new().await;
+    f.sql("CREATE TABLE p (id INT, day DATE) PARTITIONED BY (month(day), bucket(4, id))")
+        .await;
+    f.sql(
+        "INSERT INTO p SELECT value, DATE '2024-01-01' + CAST(value AS INT) \
+         FROM generate_series(0, 199)",
+    )
+    .await;
+    f.sql("DELETE FROM p WHERE id % 7 = 0").await;
+    f.sql("UPDATE p SET day = DATE '2023-12-31' WHERE id = 100")
+        .await;
+    let month = "SELECT _change_type || ' ' || count(*) FROM \"p$changes\" \
+                 WHERE day >= DATE '2024-03-01' AND day < DATE '2024-04-01' \
+                 GROUP BY _change_type ORDER BY _change_type";
+    assert_eq!(f.rows(month).await, ["delete 4", "insert 31"]);
+    let point = "SELECT _change_type, day FROM \"p$changes\" WHERE id = 100 \
+                 ORDER BY _commit_sequence, _change_type DESC";
+    assert_eq!(
+        f.rows(point).await,
+        [
+            "insert 2024-04-10",
+            "update_preimage 2024-04-10",
+            "update_postimage 2023-12-31"
+        ]
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.parquet");
+    let copy = format!(
+        "COPY (SELECT value AS id, [value] AS list FROM generate_series(1, 10)) TO '{}' \
+         STORED AS PARQUET",
+        file.display()
+    );
+    f.sql(&copy).await;
+    f.sql(&format!("IMPORT PARQUET '{}' INTO i", file.display()))
+        .await;
+    f.sql("UPDATE i SET list = [0] WHERE id = 3").await;
+    let feed = "SELECT _change_type || ' ' || count(*) || ' ' || sum(list[1]) FROM \"i$changes\" \
+                GROUP BY _change_type ORDER BY _change_type";
+    assert_eq!(
+        f.rows(feed).await,
+        [
+            "insert 10 55",
+            "update_postimage 1 0",
+            "update_preimage 1 3"
+        ]
+    );
+    f.check().await;
+}
+
+/// The next rows of a stream, with spaces between values.
+async fn next(stream: &mut SendableRecordBatchStream) -> Vec<String> {
+    let next = tokio::time::timeout(Duration::from_secs(20), stream.next());
+    let batch = next.await.unwrap().unwrap().unwrap();
+    let mut rows = Vec::new();
+    for row in 0..batch.num_rows() {
+        let values = batch
+            .columns()
+            .iter()
+            .take(3)
+            .map(|column| arrow::util::display::array_value_to_string(column, row).unwrap());
+        rows.push(values.collect::<Vec<_>>().join(" "));
+    }
+    rows
+}
+
+#[tokio::test]
+async fn a_subscription_gives_rows_as_they_are_committed() {
+    let f = Fixture::with_table().await;
+    f.sql("INSERT INTO t VALUES (1, 'a')").await;
+    f.sql("INSERT INTO t VALUES (2, 'b')").await;
+    let frame = udr_sql(&f.ctx, "SUBSCRIBE TO t FROM 2").await.unwrap();
+    assert!(udr_datafusion::is_unbounded(frame.logical_plan()));
+    let mut stream = frame.execute_stream().await.unwrap();
+    assert_eq!(next(&mut stream).await, ["2 b insert"]);
+    let from_now = "SELECT id, name, _change_type FROM \"t$tail\" WHERE id > 3";
+    let frame = f.ctx.sql(from_now).await.unwrap();
+    let mut from_now = frame.execute_stream().await.unwrap();
+    let nothing = tokio::time::timeout(Duration::from_millis(60), from_now.next());
+    assert!(nothing.await.is_err());
+    let other = f.other().await;
+    other.sql("INSERT INTO t VALUES (3, 'c')").await;
+    assert_eq!(next(&mut stream).await, ["3 c insert"]);
+    other.sql("CREATE TABLE u (x INT)").await;
+    other.sql("UPDATE t SET name = 'C' WHERE id = 3").await;
+    assert_eq!(next(&mut stream).await, ["3 c update_preimage"]);
+    assert_eq!(next(&mut stream).await, ["3 C update_postimage"]);
+    // What a table is counted to have does not end it; other columns do, and it says where to go on.
+    other.sql("ANALYZE TABLE t").await;
+    other.sql("DELETE FROM t WHERE id = 1").await;
+    assert_eq!(next(&mut stream).await, ["1 a delete"]);
+    other.sql("INSERT INTO t VALUES (5, 'e')").await;
+    assert_eq!(next(&mut stream).await, ["5 e insert"]);
+    assert_eq!(next(&mut from_now).await, ["5 e insert"]);
+    other.sql("ALTER TABLE t ADD COLUMN more INT").await;
+    let error = stream.next().await.unwrap().unwrap_err();
+    let error = udr_error(&error).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    let hint = error.hint().unwrap().to_owned();
+    let from = hint.strip_prefix("subscribe again from ").unwrap();
+    other.sql("INSERT INTO t VALUES (4, 'd', 40)").await;
+    let again = format!("SUBSCRIBE TO public.t FROM {from}");
+    let frame = udr_sql(&f.ctx, &again).await.unwrap();
+    let mut stream = frame.execute_stream().await.unwrap();
+    assert_eq!(next(&mut stream).await, ["4 d 40"]);
+    // What was there before the columns changed is read as they are since.
+    let frame = udr_sql(&f.ctx, "SUBSCRIBE TO t FROM 1").await.unwrap();
+    let mut all = frame.execute_stream().await.unwrap();
+    assert_eq!(next(&mut all).await, ["1 a "]);
+    for (sql, kind) in [
+        ("SUBSCRIBE TO nope", ErrorKind::NotFound),
+        ("SUBSCRIBE TO \"t$rows\"", ErrorKind::Invalid),
+        ("SUBSCRIBE TO t FROM 99", ErrorKind::NotFound),
+        ("SELECT * FROM \"t$tail@2..3\"", ErrorKind::Invalid),
+    ] {
+        assert_eq!(f.sql_refused(sql).await.0, kind, "{sql}");
+    }
+    let endless = "INSERT INTO u SELECT id FROM \"t$tail\"";
+    assert_eq!(f.sql_refused(endless).await.0, ErrorKind::Invalid);
+    // What needs all rows first cannot be run.
+    let all = f.try_run("SELECT max(id) FROM \"t$tail\"").await;
+    assert!(all.is_err());
+    f.sql("BEGIN").await;
+    let (kind, ..) = f.sql_refused("SUBSCRIBE TO t").await;
+    assert_eq!(kind, ErrorKind::Invalid);
+    f.sql("ROLLBACK").await;
+    other.sql("DROP TABLE t").await;
+    let error = stream.next().await.unwrap().unwrap_err();
+    let error = udr_error(&error).unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }

@@ -19,7 +19,7 @@ async fn ids_are_unique_over_files_and_say_where_a_row_was_first_written() {
             .await,
         "48"
     );
-    let versions = "SELECT DISTINCT _commit_version FROM \"t$rows\" WHERE id > 0";
+    let versions = "SELECT DISTINCT _commit_sequence FROM \"t$rows\" WHERE id > 0";
     assert_eq!(f.values(versions).await, [first]);
     f.run("DELETE FROM t WHERE id % 2 = 0").await;
     let left = f
@@ -44,7 +44,7 @@ async fn it_has_the_columns_of_the_table_first() {
         .iter()
         .map(|field| field.name().as_str())
         .collect();
-    assert_eq!(names, ["id", "name", "_row_id", "_commit_version"]);
+    assert_eq!(names, ["id", "name", "_row_id", "_commit_sequence"]);
     assert_eq!(
         f.value("SELECT name FROM \"t$rows\" WHERE id = 1").await,
         "a"
@@ -59,13 +59,13 @@ async fn an_uncommitted_row_has_an_id_and_no_version() {
     let f = Fixture::with_table().await;
     f.run("START TRANSACTION").await;
     f.run("INSERT INTO t VALUES (1, 'a')").await;
-    let sql = "SELECT count(_row_id), count(_commit_version) FROM \"t$rows\"";
+    let sql = "SELECT count(_row_id), count(_commit_sequence) FROM \"t$rows\"";
     assert!(
         f.shown(sql).await.contains("| 1 "),
         "{}",
         f.shown(sql).await
     );
-    assert_eq!(f.value("SELECT _commit_version FROM \"t$rows\"").await, "");
+    assert_eq!(f.value("SELECT _commit_sequence FROM \"t$rows\"").await, "");
 }
 
 async fn friendly(f: &Fixture, sql: &str) -> datafusion::error::Result<Vec<Vec<String>>> {
@@ -111,7 +111,7 @@ async fn hidden_columns_can_be_named_and_are_not_in_the_wildcard() {
             vec![vec!["b"]],
         ),
         (
-            "SELECT count(*) FROM t WHERE _commit_version > 0",
+            "SELECT count(*) FROM t WHERE _commit_sequence > 0",
             vec![vec!["2"]],
         ),
         (

@@ -210,7 +210,7 @@ async fn a_row_keeps_its_id_when_it_is_updated() {
         ids
     );
     let versions = f
-        .values("SELECT _commit_version FROM \"t$rows\" ORDER BY id")
+        .values("SELECT _commit_sequence FROM \"t$rows\" ORDER BY id")
         .await;
     let twice = (once + 1).to_string();
     assert_eq!(versions, [added.to_string(), twice.clone(), twice]);

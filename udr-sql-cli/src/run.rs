@@ -14,6 +14,7 @@ use datafusion::physical_plan::execute_stream;
 use futures::StreamExt as _;
 use indicatif::HumanCount;
 use tokio::sync::mpsc;
+use udr_datafusion::is_unbounded;
 
 use crate::args::Source;
 use crate::command;
@@ -237,7 +238,8 @@ impl Runner {
                     ..Failure::from(error)
                 }
             })?;
-        let limit = self.rows_shown_max();
+        let endless = is_unbounded(frame.logical_plan());
+        let limit = self.rows_shown_max().filter(|_| !endless);
         // One row more tells that there are more; to count them all, all would have to be read.
         let cut = limit.filter(|_| is_query(sql, frame.logical_plan()));
         let frame = match cut {
@@ -257,7 +259,11 @@ impl Runner {
             self.confirm(confirmation, &progress);
             return Ok(());
         }
-        let mut rows = self.settings.format.rows(&schema, self.screen());
+        let screen = match endless {
+            true => Screen::plain(),
+            false => self.screen(),
+        };
+        let mut rows = self.settings.format.rows(&schema, screen);
         let (mut total, mut shown) = (0, 0);
         while let Some(batch) = progress.during(stream.next()).await {
             let batch = batch?;
@@ -270,7 +276,13 @@ impl Runner {
                 if self.environment.stdout_terminal {
                     progress.hide();
                 }
-                progress.suspend(|| rows.write(&batch.slice(0, room)))?;
+                progress.suspend(|| {
+                    rows.write(&batch.slice(0, room))?;
+                    match endless {
+                        true => rows.release(),
+                        false => Ok(()),
+                    }
+                })?;
             }
         }
         progress.hide();

@@ -75,3 +75,43 @@ fn a_reader_that_leaves_does_not_keep_the_rest_from_being_done() {
     let ran = udr.lake(&["SELECT count(*) AS n FROM t"]).ok();
     assert!(ran.out.contains("| 1 |"), "{}", ran.out);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_subscription_prints_rows_as_they_come_until_it_is_interrupted() {
+    let udr = Udr::new();
+    udr.lake(&[
+        "CREATE TABLE t (id BIGINT, name VARCHAR)",
+        "INSERT INTO t VALUES (1, 'one')",
+    ])
+    .ok();
+    for format in ["table", "csv", "ndjson"] {
+        let mut child = udr.spawn(&[
+            "--repo",
+            "lake",
+            "--format",
+            format,
+            "-c",
+            "SUBSCRIBE TO t FROM 1",
+        ]);
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut until = |word: &str| {
+            let mut line = String::new();
+            while !line.contains(word) {
+                line.clear();
+                assert!(out.read_line(&mut line).unwrap() > 0, "{format}: no {word}");
+            }
+        };
+        until("one");
+        let name = format!("seen as {format}");
+        udr.lake(&[&format!("INSERT INTO t VALUES (2, '{name}')")])
+            .ok();
+        until(&name);
+        let id = child.id().to_string();
+        let kill = std::process::Command::new("kill")
+            .args(["-INT", &id])
+            .status();
+        assert!(kill.unwrap().success());
+        finished(child).failed(130);
+    }
+}

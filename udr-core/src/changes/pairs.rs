@@ -29,7 +29,8 @@ impl Pairs {
     /// Compares the rows of `gone` and `came`. A row is the same if one commit gave it its values
     /// on both sides, and that commit is `common` or older, by sequence.
     ///
-    /// Reads the identities of rows that carry them, and keeps those of one side in bitmaps.
+    /// Reads the identities of rows that carry them, and keeps those that can be on both sides in
+    /// bitmaps.
     pub(super) async fn of(
         store: &Store,
         table: TableId,
@@ -43,8 +44,10 @@ impl Pairs {
         if gone.is_empty() || !came.iter().any(could_pair) {
             return Ok(Self::default());
         }
-        let came = Identified::of(store, table, came.iter().filter(|p| could_pair(p))).await?;
-        let gone = Identified::of(store, table, gone.iter()).await?;
+        let came = came.iter().filter(|part| could_pair(part));
+        let came = Identified::of(store, table, came, &|_| true).await?;
+        let files = |file: FileId| came.0.contains_key(&file);
+        let gone = Identified::of(store, table, gone.iter(), &files).await?;
         let mut pairs = Self::default();
         for (file, came) in came.0 {
             let Some(gone) = gone.0.get(&file) else {
@@ -105,10 +108,18 @@ fn union(rows: &BTreeMap<u64, DeletionVector>) -> DeletionVector {
 struct Identified(BTreeMap<FileId, BTreeMap<u64, DeletionVector>>);
 
 impl Identified {
-    async fn of(store: &Store, table: TableId, parts: impl Iterator<Item = &Part>) -> Result<Self> {
+    async fn of(
+        store: &Store,
+        table: TableId,
+        parts: impl Iterator<Item = &Part>,
+        wanted: &(dyn Fn(FileId) -> bool + Sync),
+    ) -> Result<Self> {
         let (mut found, none) = (Self::default(), Schema::empty());
         for part in parts {
             if !part.file.carries_identity {
+                if !wanted(part.file.id) {
+                    continue;
+                }
                 let rows = part.rows.positions(part.file.rows);
                 found
                     .rows(part.file.id, part.file.added_at)
@@ -118,7 +129,7 @@ impl Identified {
             let (file, rows) = (&part.file, &part.rows);
             let mut batches = read_identified(store, table, file, &none, rows).await?;
             while let Some((_, identities)) = batches.try_next().await? {
-                found.add(&identities)?;
+                found.add(&identities, wanted)?;
             }
         }
         Ok(found)
@@ -129,18 +140,27 @@ impl Identified {
         by_commit.entry(changed_at).or_default()
     }
 
-    fn add(&mut self, identities: &Identities) -> Result<()> {
+    fn add(
+        &mut self,
+        identities: &Identities,
+        wanted: &(dyn Fn(FileId) -> bool + Sync),
+    ) -> Result<()> {
         if let (Some((file, added_at)), Places::From(first)) =
             (identities.own(), identities.places())
         {
+            if !wanted(file) {
+                return Ok(());
+            }
             let rows = *first..*first + identities.len() as u64;
             self.rows(file, added_at).insert_range(rows);
             return Ok(());
         }
         for row in 0..identities.len() {
             let origin = identities.origin(row)?;
-            let rows = self.rows(origin.row.file, origin.changed_at);
-            rows.insert(origin.row.position);
+            if wanted(origin.row.file) {
+                let rows = self.rows(origin.row.file, origin.changed_at);
+                rows.insert(origin.row.position);
+            }
         }
         Ok(())
     }

@@ -21,8 +21,9 @@ use crate::store::Store;
 
 /// How many files are opened at once.
 const CONCURRENCY: usize = 8;
-/// The most bytes of a file that is read ahead whole: together they are few.
+/// The most bytes and rows of a file that is read ahead whole: together they are few.
 const AHEAD_BYTES_MAX: u64 = 256 << 10;
+const AHEAD_ROWS_MAX: u64 = 8 << 10;
 
 /// What is wanted of changes.
 #[derive(Debug, Clone)]
@@ -63,13 +64,13 @@ impl TableChanges {
     /// later state is an older one; `Corrupt`, `Unavailable`, the same for every batch; `Internal` if
     /// `prune` cannot answer.
     pub fn read(&self, request: &ChangeRequest) -> Result<BoxStream<'static, Result<ChangeBatch>>> {
-        for part in self.gone.iter().chain(&self.came) {
-            check_types(&part.schema, request)?;
-        }
         let mut parts = Vec::new();
         for (side, came) in [(&self.gone, false), (&self.came, true)] {
             if request.kinds.iter().any(|kind| kind.came() == came) {
                 let kept = keep(side, request)?;
+                for part in &kept {
+                    check_types(&part.schema, request)?;
+                }
                 parts.extend(kept.into_iter().map(|part| (part, came)));
             }
         }
@@ -146,7 +147,8 @@ impl Reader {
         came: bool,
     ) -> Result<BoxStream<'static, Result<ChangeBatch>>> {
         let (store, table) = (&self.store, self.table);
-        let batches = read_identified(store, table, &part.file, &self.schema, &part.rows).await?;
+        let schema = self.schema.without_initials_of(&part.schema);
+        let batches = read_identified(store, table, &part.file, &schema, &part.rows).await?;
         let reader = Arc::clone(&self);
         let digest = part.file.object.digest;
         let batches = batches.map(move |batch| {
@@ -159,7 +161,7 @@ impl Reader {
             std::future::ready(!empty)
         };
         let batches = batches.filter(some);
-        if part.file.object.bytes > AHEAD_BYTES_MAX {
+        if part.file.object.bytes > AHEAD_BYTES_MAX || part.file.rows > AHEAD_ROWS_MAX {
             return Ok(batches.boxed());
         }
         let batches = batches.collect::<Vec<_>>().await;

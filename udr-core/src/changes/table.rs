@@ -21,6 +21,7 @@ const CONCURRENCY: usize = 16;
 pub struct TableChanges {
     pub(super) store: Store,
     pub(super) table: TableId,
+    schema: Arc<Schema>,
     pub(super) gone: Vec<Part>,
     pub(super) came: Vec<Part>,
     pub(super) pairs: Arc<Pairs>,
@@ -59,6 +60,7 @@ impl TableChanges {
             return Err(Error::invalid("a table that never was has no changes"));
         };
         let (store, table) = (any.store().clone(), any.id());
+        let schema = Arc::new(any.schema().clone());
         let (gone, came) = match (before, after) {
             (Some(before), Some(after)) => parts(before, after).await?,
             (Some(before), None) => (all(before).await?, Vec::new()),
@@ -69,6 +71,7 @@ impl TableChanges {
         Ok(Self {
             store,
             table,
+            schema,
             gone,
             came,
             pairs: Arc::new(pairs),
@@ -80,10 +83,17 @@ impl TableChanges {
         self.table
     }
 
-    /// How many bytes the files have that the rows are in.
-    pub fn file_bytes(&self) -> u64 {
+    /// The columns that the table has after the changes; before them, if it is not there then.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// How large the files are that the rows are in: bytes, and rows.
+    pub fn file_sizes(&self) -> (u64, u64) {
         let parts = self.gone.iter().chain(&self.came);
-        parts.map(|part| part.file.object.bytes).sum()
+        parts.fold((0, 0), |(bytes, rows), part| {
+            (bytes + part.file.object.bytes, rows + part.file.rows)
+        })
     }
 
     /// Whether there are none for certain.

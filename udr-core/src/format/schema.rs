@@ -250,6 +250,18 @@ impl Schema {
         }
     }
 
+    /// The same columns for rows of `earlier`, which is the table as it was: what had been dropped by
+    /// then is NULL, and not the initial value that it had.
+    pub(crate) fn without_initials_of(&self, earlier: &Self) -> Self {
+        let mut schema = self.clone();
+        for field in &mut schema.fields {
+            if field.id <= earlier.last_field_id && earlier.field_by_id(field.id).is_none() {
+                field.initial = None;
+            }
+        }
+        schema
+    }
+
     /// The columns that carry the identity of rows, without those of a table.
     pub(crate) fn identity_only() -> Self {
         Self {

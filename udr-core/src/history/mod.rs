@@ -4,10 +4,13 @@
 //! Called by snapshots, transactions and the repository. Versions are found by binary search:
 //! times and sequences never decrease along a branch (invariants 2 and 3).
 
+mod line;
+mod log_entry;
 mod resolve;
 
 use std::sync::Arc;
 
+pub use self::log_entry::LogEntry;
 use crate::error::{Error, Result};
 use crate::format::{BranchPoint, Commit, CommitRef, RefRecord};
 use crate::id::{Digest, Version};

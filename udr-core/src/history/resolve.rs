@@ -65,7 +65,7 @@ impl History {
         Err(self.unknown(word).await)
     }
 
-    async fn named(&self, name: &RefName) -> Result<Option<Point>> {
+    pub(super) async fn named(&self, name: &RefName) -> Result<Option<Point>> {
         let newest = self.refs.newest(RefKind::Branch, name).await?;
         if let Some(record) = newest.filter(|record| record.kind != RecordKind::Delete) {
             return branch_point(&record).map(Some);

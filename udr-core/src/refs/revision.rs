@@ -96,9 +96,7 @@ impl Revision {
             back: 0,
         }
     }
-}
 
-impl Revision {
     /// The time that it is, if it can be read as one and goes back no further.
     pub fn time(&self) -> Option<Micros> {
         match &self.base {

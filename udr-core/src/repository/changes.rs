@@ -1,20 +1,20 @@
 //! What happened between two states.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use super::{LogEntry, Repository};
-use crate::changes::TableChanges;
-use crate::error::{Error, Result};
-use crate::format::{Change, CommitRef, TableChange};
-use crate::id::TableId;
+use super::Repository;
+use crate::changes::{
+    Poll, Position, SubscribeOptions, Subscription, TableChanges, Tail, row_changes, state_of,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::CommitRef;
+use crate::history::LogEntry;
+use crate::id::{FieldId, TableId};
 use crate::name::{RefName, RelationPath};
-use crate::refs::Point;
-use crate::snapshot::{Relation, Snapshot, TableSnapshot};
-use crate::txn::snapshot_at;
-
-/// How far two states may be from the commit that led to both.
-const APART_MAX: u64 = 4_096;
+use crate::refs::{Point, Revision};
+use crate::snapshot::Snapshot;
+use crate::store::RefKind;
+use crate::txn::{snapshot_at, snapshot_of};
 
 impl Repository {
     /// The commits that lead from a state (left out) to another, oldest first; all of them, if it
@@ -40,32 +40,65 @@ impl Repository {
             }
         };
         let (first, last) = (from.map(sequence), sequence(to));
-        if first.is_some_and(|first| first > last) {
-            return Err(refuse("the first state is later than the last"));
-        }
         if from.is_some_and(|from| from.commit_id() == to.commit_id()) {
             return Ok(Vec::new());
         }
+        let apart = || {
+            refuse("no line of commits leads from the first state to the last")
+                .with_hint("the net changes of any two states can be read")
+        };
+        match first {
+            Some(first) if first > last => {
+                return Err(refuse("the first state is later than the last"));
+            }
+            Some(first) if first == last => return Err(apart()),
+            _ => {}
+        }
         let most = first.map(|first| last - first);
         let most = most.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
-        let mut entries = self.log_of(current, to, most).await?;
+        let mut newest = to.clone();
+        let mut entries = Vec::new();
+        loop {
+            let older = self.log_of(current, &newest, most).await?;
+            let wanted =
+                |entry: &LogEntry| first.is_none_or(|first| entry.reference.sequence > first);
+            entries.extend(older.into_iter().filter(wanted));
+            let oldest = entries.last().ok_or_else(apart)?;
+            // A branch that starts in the middle of a merge has no record of what led there.
+            match (oldest.commit.parents.first(), from) {
+                (Some(parent), Some(from)) if parent.id() == from.commit_id() => break,
+                (None, None) => break,
+                (Some(parent), _) if first.is_none_or(|first| parent.sequence > first) => {
+                    newest = self.state_of(parent).await?;
+                }
+                _ => return Err(apart()),
+            }
+        }
         entries.reverse();
-        let after = entries
-            .partition_point(|entry| first.is_some_and(|first| entry.reference.sequence <= first));
-        entries.drain(..after);
-        let leads = match from {
-            None => true,
-            Some(from) => entries.first().is_some_and(|entry| {
-                let parent = entry.commit.parents.first();
-                parent.is_some_and(|parent| parent.id() == from.commit_id())
-            }),
-        };
-        match leads {
-            true => Ok(entries),
-            false => Err(
-                refuse("no line of commits leads from the first state to the last")
-                    .with_hint("the net changes of any two states can be read"),
-            ),
+        Ok(entries)
+    }
+
+    /// The state before all that `revision` names, `None` if nothing came before: the state before
+    /// the first commit of a version, before a commit, before what was published from a time on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Repository::resolve`]; `Invalid` if what it names is later than `last`.
+    pub async fn before(
+        &self,
+        current: &RefName,
+        revision: &Revision,
+        last: &Snapshot,
+    ) -> Result<Option<Snapshot>> {
+        let (before, named) = self.context.history.before(current, revision).await?;
+        if named.is_some_and(|named| named.sequence > sequence(last)) {
+            return Err(Error::invalid("the first state is later than the last")
+                .with("first", revision)
+                .with("last", last.commit_id()));
+        }
+        match before {
+            Some(commit) => self.state_of(&commit).await.map(Some),
+            None => Ok(None),
         }
     }
 
@@ -82,42 +115,7 @@ impl Repository {
         entry: &LogEntry,
         only: Option<&BTreeSet<TableId>>,
     ) -> Result<Vec<(RelationPath, TableChanges)>> {
-        let changes = entry
-            .commit
-            .changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::Table(change) => Some(change),
-                Change::Namespace { .. } | Change::View { .. } => None,
-            });
-        let wanted = |change: &&TableChange| only.is_none_or(|only| only.contains(&change.table));
-        let changes = changes.filter(wanted).collect::<Vec<_>>();
-        if changes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let after = self.state_of(&entry.reference).await?;
-        let before = match entry.commit.parents.first() {
-            Some(parent) => Some(self.state_of(parent).await?),
-            None => None,
-        };
-        let common = before.as_ref().map_or(0, sequence);
-        let mut found = Vec::with_capacity(changes.len());
-        for change in changes {
-            let earlier = change.renamed_from.as_ref().unwrap_or(&change.path);
-            let old = match &before {
-                Some(before) => table_at(before, earlier, change.table).await?,
-                None => None,
-            };
-            let new = table_at(&after, &change.path, change.table).await?;
-            if old.is_none() && new.is_none() {
-                continue;
-            }
-            let rows = TableChanges::between(old.as_ref(), new.as_ref(), common).await?;
-            if !rows.is_empty() {
-                found.push((change.path.clone(), rows));
-            }
-        }
-        Ok(found)
+        row_changes(&self.context, entry, only).await
     }
 
     /// What is different between the rows of a table at two states, whichever is older, as if one
@@ -126,8 +124,8 @@ impl Repository {
     /// # Errors
     ///
     /// `Invalid` if neither state has the table; `Unsupported` beyond 4,096 commits from where the
-    /// states parted, or if a column of the first is of a type that the last cannot show;
-    /// `Unavailable`, `Corrupt`.
+    /// states parted, or if the table got other columns on both sides since; `Unavailable`,
+    /// `Corrupt`.
     pub async fn net_changes(
         &self,
         table: TableId,
@@ -139,49 +137,144 @@ impl Repository {
             None => None,
         };
         let new = to.table_by_id(table).await?;
-        let common = match from {
-            Some(from) => self.common_sequence(from, to).await?,
-            None => 0,
+        let Some(from) = from else {
+            return TableChanges::between(old.as_ref(), new.as_ref(), 0).await;
         };
-        TableChanges::between(old.as_ref(), new.as_ref(), common).await
+        let common = self.context.history.common(from.point(), to.point());
+        let common = common.await?;
+        if let (Some(old), Some(new)) = (&old, &new)
+            && ![from, to]
+                .iter()
+                .any(|state| state.commit_id() == common.id())
+        {
+            let then = self.state_of(&common).await?.table_by_id(table).await?;
+            let then = then.map_or(FieldId(1), |table| table.schema().next_field_id());
+            if [old, new]
+                .iter()
+                .all(|table| table.schema().next_field_id() > then)
+            {
+                return Err(Error::unsupported(
+                    "both branches added columns, and nothing tells these apart",
+                )
+                .with("table", new.path()));
+            }
+        }
+        TableChanges::between(old.as_ref(), new.as_ref(), common.sequence).await
     }
 
-    /// The sequence of the newest commit that led to both states.
-    async fn common_sequence(&self, one: &Snapshot, other: &Snapshot) -> Result<u64> {
+    /// The commits of a branch after a state, or all of them, as they are published; those that are
+    /// there are read first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Repository::commits_between`], up to the head of the branch; `NotFound` if there is no
+    /// such branch.
+    pub async fn tail(
+        &self,
+        branch: &RefName,
+        from: Option<&Snapshot>,
+        poll: Poll,
+    ) -> Result<Tail> {
+        let record = self.context.refs.head(RefKind::Branch, branch).await?;
+        let head = snapshot_of(&self.context, &record).await?;
+        let waiting = self.commits_between(branch, from, &head).await?;
+        Ok(Tail::new(self.context.clone(), record, waiting, poll))
+    }
+
+    /// The changes of tables on a branch after a state, commit by commit, as they are published.
+    ///
+    /// Read the rows of a snapshot, then subscribe from it: nothing is missing in between, and
+    /// nothing comes twice. The stream never ends by itself. It reads when it is polled, and no
+    /// further than a few small files ahead; while nothing is new, each look is one request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Repository::tail`]; `NotFound` if a table is neither in the state nor at the head. The
+    /// stream ends with an error, after which it can be resumed from [`Repository::state_at`] of the
+    /// last position: `NotFound` if the branch was dropped, `Unavailable`, `Corrupt`.
+    ///
+    /// ```
+    /// use futures::TryStreamExt as _;
+    /// use udr_core::changes::{ChangeEvent, SubscribeOptions};
+    /// use udr_core::env::Env;
+    /// use udr_core::name::{NamespaceName, RefName};
+    /// use udr_core::store::Store;
+    /// use udr_core::Repository;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> udr_core::Result<()> {
+    /// let repository = Repository::create(Store::memory(), Env::system()).await?;
+    /// let main = RefName::main();
+    /// let start = repository.head(&main).await?;
+    /// let mut transaction = repository.begin(&main).await?;
+    /// transaction.create_namespace(&NamespaceName::new("sales")?).await?;
+    /// let _ = transaction.commit().await?;
+    ///
+    /// let options = SubscribeOptions::default();
+    /// let mut changes = repository.subscribe(&main, &start, options).await?;
+    /// match changes.try_next().await? {
+    ///     Some(ChangeEvent::Commit { position, .. }) => {
+    ///         // Kept somewhere, it is where to go on.
+    ///         let resumed = position.to_string().parse()?;
+    ///         let state = repository.state_at(&resumed).await?;
+    ///         assert_eq!(state.version().map(|v| v.0), Some(1));
+    ///     }
+    ///     other => panic!("no rows were changed: {other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn subscribe(
+        &self,
+        branch: &RefName,
+        from: &Snapshot,
+        options: SubscribeOptions,
+    ) -> Result<Subscription> {
+        let mut tables = None;
+        if !options.tables.is_empty() {
+            let head = self.head(branch).await?;
+            let mut ids = BTreeSet::new();
+            for path in &options.tables {
+                let found = match from.table(path).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => head.table(path).await,
+                    found => found,
+                };
+                ids.insert(found?.id());
+            }
+            tables = Some(ids);
+        }
+        let tail = self.tail(branch, Some(from), options.poll).await?;
+        Ok(Subscription::new(self.context.clone(), tail, tables))
+    }
+
+    /// The state at a position.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the branch is not there any more, or does not lead to the position; the hint has
+    /// its newest version. `Unavailable`, `Corrupt`.
+    pub async fn state_at(&self, position: &Position) -> Result<Snapshot> {
         let history = &self.context.history;
-        for (earlier, later) in [(one, other), (other, one)] {
-            if earlier.commit_id() == later.commit_id() {
-                return Ok(sequence(earlier));
-            }
-            // From the log, which can be searched; commits only know their parents.
-            if let Some(point) = later.point().published() {
-                let record = history.published_as(&point).await?;
-                let lineage = history.lineage_of(record).await?;
-                let (id, at) = (earlier.commit_id(), sequence(earlier));
-                if history.published_in(lineage, id, at).await?.is_some() {
-                    return Ok(at);
-                }
-            }
-        }
-        let (mut one, mut other) = (one.point().commit, other.point().commit);
-        for _ in 0..APART_MAX {
-            if one.id() == other.id() {
-                return Ok(one.sequence);
-            }
-            let back = async |at: CommitRef| {
-                let commit = history.commit(&at).await?;
-                let parent = commit.parents.first().copied();
-                parent.ok_or_else(|| Error::corrupt("two states have no commit in common"))
+        let (branch, version) = (position.branch(), position.version());
+        let record = history.published_version(branch, version).await?;
+        let mut commits = record.head.iter().chain(&record.commits);
+        if let Some(commit) = commits.find(|commit| commit.id() == position.commit()) {
+            let point = Point {
+                branch: Some(record.name.clone()),
+                version: Some(record.version),
+                commit: *commit,
+                at: record.at,
+                skipped: record.skipped,
             };
-            (one, other) = match one.sequence.cmp(&other.sequence) {
-                Ordering::Greater => (back(one).await?, other),
-                Ordering::Less => (one, back(other).await?),
-                Ordering::Equal => (back(one).await?, back(other).await?),
-            };
+            return snapshot_at(&self.context, point).await;
         }
-        Err(Error::unsupported(
-            "the states are more than 4,096 commits apart",
-        ))
+        let error =
+            Error::not_found("the position is not part of its branch").with("position", position);
+        let newest = self.head(position.branch()).await?.version();
+        Err(match newest {
+            Some(newest) => error.with_hint(format!("the newest version is {newest}")),
+            None => error,
+        })
     }
 
     /// The state that a commit made.
@@ -190,29 +283,10 @@ impl Repository {
     ///
     /// `Unavailable`, `Corrupt`.
     pub async fn state_of(&self, commit: &CommitRef) -> Result<Snapshot> {
-        let point = Point {
-            branch: None,
-            version: None,
-            commit: *commit,
-            at: 0,
-            skipped: 0,
-        };
-        snapshot_at(&self.context, point).await
+        state_of(&self.context, commit).await
     }
 }
 
 fn sequence(snapshot: &Snapshot) -> u64 {
     snapshot.point().commit.sequence
-}
-
-/// The table of this name, if it is the one that is meant.
-async fn table_at(
-    snapshot: &Snapshot,
-    path: &RelationPath,
-    id: TableId,
-) -> Result<Option<TableSnapshot>> {
-    match snapshot.relation(path).await? {
-        Some(Relation::Table(table)) if table.id() == id => Ok(Some(*table)),
-        _ => Ok(None),
-    }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::{CONCURRENCY, LogEntry, Repository};
+use super::{CONCURRENCY, Repository};
 use crate::error::{Error, Result};
 use crate::format::{CommitRef, RefRecord};
+use crate::history::LogEntry;
 use crate::name::RefName;
-use crate::refs::Point;
 use crate::snapshot::Snapshot;
 use crate::txn::snapshot_at;
 
@@ -51,14 +51,7 @@ impl Repository {
     ///
     /// `Unavailable`, `Corrupt`.
     pub async fn at(&self, entry: &LogEntry) -> Result<Snapshot> {
-        let point = Point {
-            branch: Some(entry.branch.clone()),
-            version: Some(entry.version),
-            commit: entry.reference,
-            at: entry.published_at,
-            skipped: entry.skipped,
-        };
-        snapshot_at(&self.context, point).await
+        snapshot_at(&self.context, entry.point()).await
     }
 
     /// The commits up to `newest`, which `record` published; its head or one in the middle of it.
@@ -89,14 +82,8 @@ impl Repository {
         }
         futures::stream::iter(found)
             .map(|(branch, record, reference)| async move {
-                Ok(LogEntry {
-                    branch,
-                    version: record.version,
-                    reference,
-                    published_at: record.at,
-                    commit: history.commit(&reference).await?,
-                    skipped: record.skipped,
-                })
+                let commit = history.commit(&reference).await?;
+                Ok(LogEntry::new(branch, &record, reference, commit))
             })
             .buffered(CONCURRENCY)
             .try_collect()

@@ -59,6 +59,20 @@ impl Moment {
         self.repository.resolve(current, revision).await
     }
 
+    /// As [`Repository::before`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Repository::before`].
+    pub async fn before(
+        &self,
+        current: &RefName,
+        revision: &Revision,
+        last: &Snapshot,
+    ) -> Result<Option<Snapshot>> {
+        self.repository.before(current, revision, last).await
+    }
+
     /// As [`Repository::branches`].
     ///
     /// # Errors

@@ -183,6 +183,23 @@ impl Snapshot {
         }
     }
 
+    /// The table called `path`, if it is the one with this id; `None` if it is not there or another
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt`.
+    pub async fn table_called(
+        &self,
+        path: &RelationPath,
+        id: TableId,
+    ) -> Result<Option<TableSnapshot>> {
+        match self.relation(path).await? {
+            Some(Relation::Table(table)) if table.id() == id => Ok(Some(*table)),
+            _ => Ok(None),
+        }
+    }
+
     /// The tables that have a foreign key to `parent`, itself perhaps among them.
     pub fn children(&self, parent: TableId) -> Vec<TableId> {
         let references = self.inner.catalog.references();

@@ -17,12 +17,12 @@ mod view;
 use std::sync::Arc;
 
 use udr_core::Result;
-use udr_core::name::{RefName, RelationPath};
+use udr_core::name::{NamespaceName, RefName, RelationPath};
 
 use crate::changes::FeedSource;
 use crate::session::{Source, UdrSession};
 
-pub(crate) use relation_name::{CHANGES, NET_CHANGES, is_feed};
+pub(crate) use relation_name::{CHANGES, NET_CHANGES, TAIL, is_feed};
 pub(crate) use view::{provider as view_provider, views_unchanged};
 
 /// What a name is looked up in.
@@ -39,6 +39,8 @@ pub(crate) struct Scope {
 pub(crate) struct ViewStep {
     pub(crate) source: Source,
     pub(crate) path: RelationPath,
+    /// Where its plain names are looked up.
+    pub(crate) namespace: NamespaceName,
     /// Its definition when the statement was planned.
     pub(crate) sql: Arc<str>,
 }

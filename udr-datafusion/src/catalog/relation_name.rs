@@ -29,6 +29,8 @@ pub(super) enum Part {
     Changes(ChangeRange),
     /// What commits did to its rows together.
     NetChanges(ChangeRange),
+    /// What commits do to its rows, as they are published; without a range, from now on.
+    Tail(Option<ChangeRange>),
 }
 
 /// What follows the `$` of [`Part::Rows`].
@@ -38,10 +40,13 @@ pub(crate) const CHANGES: &str = "changes";
 /// What follows the `$` of [`Part::NetChanges`].
 pub(crate) const NET_CHANGES: &str = "net_changes";
 
+/// What follows the `$` of [`Part::Tail`].
+pub(crate) const TAIL: &str = "tail";
+
 /// Whether what stands before the `@` of a name says that a range of revisions follows it.
 pub(crate) fn is_feed(name: &str) -> bool {
     let (table, part) = name.split_once('$').unwrap_or((name, ""));
-    matches!(part, CHANGES | NET_CHANGES) || table == CHANGES
+    matches!(part, CHANGES | NET_CHANGES | TAIL) || table == CHANGES
 }
 
 impl RelationRef {
@@ -56,11 +61,15 @@ impl RelationRef {
             Some((name, ROWS)) => (name, Some(Part::Rows)),
             Some((name, CHANGES)) => (name, Some(Part::Changes(range()?))),
             Some((name, NET_CHANGES)) => (name, Some(Part::NetChanges(range()?))),
+            Some((name, TAIL)) => {
+                let range = state.map(str::parse).transpose()?;
+                (name, Some(Part::Tail(range)))
+            }
             Some((name, metadata)) => (name, Some(Part::Metadata(parse_metadata(metadata)?))),
             None => (relation, None),
         };
         let revision = match part {
-            Some(Part::Changes(_) | Part::NetChanges(_)) => None,
+            Some(Part::Changes(_) | Part::NetChanges(_) | Part::Tail(_)) => None,
             _ => state.map(str::parse::<Revision>).transpose()?,
         };
         Ok(Self {
@@ -79,7 +88,7 @@ fn parse_metadata(text: &str) -> Result<TableMetadata> {
             let names = TableMetadata::ALL.map(TableMetadata::as_str);
             let names = names
                 .into_iter()
-                .chain([ROWS, CHANGES, NET_CHANGES])
+                .chain([ROWS, CHANGES, NET_CHANGES, TAIL])
                 .collect::<Vec<_>>();
             let error = Error::not_found("no such metadata table").with("name", format!("${text}"));
             match nearest(text, names.iter().copied()) {

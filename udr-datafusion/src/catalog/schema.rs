@@ -54,16 +54,8 @@ impl UdrSchema {
     async fn find(&self, text: &str) -> udr_core::Result<Option<Arc<dyn TableProvider>>> {
         let name = RelationRef::parse(text)?;
         let path = RelationPath::new(self.namespace.clone(), name.name);
-        let feed = match &name.part {
-            Some(Part::Changes(range)) => Some((Feed::Table(path.clone()), range)),
-            Some(Part::NetChanges(range)) => Some((Feed::Net(path.clone()), range)),
-            _ => None,
-        };
-        if let Some((feed, range)) = feed {
-            let source = self.scope.feed_source(&self.session, &self.catalog)?;
-            let session = Arc::clone(&self.session);
-            let table = ChangesTable::new(session, source, feed, range.clone()).await?;
-            return Ok(Some(Arc::new(table)));
+        if let Some(feed) = self.feed(&path, name.part.as_ref()).await? {
+            return Ok(Some(Arc::new(feed)));
         }
         let scope = match name.revision {
             // In another branch's catalog, `"t@42"` is version 42 of that branch.
@@ -113,11 +105,30 @@ impl UdrSchema {
             (Some(Relation::View(view)), None) => {
                 view::provider(&self.session, &scope, &path, &view).await?
             }
-            (_, Some(Part::Changes(_) | Part::NetChanges(_))) => {
+            (_, Some(Part::Changes(_) | Part::NetChanges(_) | Part::Tail(_))) => {
                 return Err(Error::internal("a feed was looked up as a table"));
             }
             (Some(Relation::View(_)), Some(_)) => return Err(missing::no_metadata(&path)),
         }))
+    }
+
+    /// The feed of a table, if that is what the name asks for.
+    async fn feed(
+        &self,
+        path: &RelationPath,
+        part: Option<&Part>,
+    ) -> udr_core::Result<Option<ChangesTable>> {
+        let path = path.clone();
+        let (feed, range) = match part {
+            Some(Part::Changes(range)) => (Feed::Table(path), Some(range)),
+            Some(Part::NetChanges(range)) => (Feed::Net(path), Some(range)),
+            Some(Part::Tail(range)) => (Feed::Tail(path), range.as_ref()),
+            Some(Part::Rows | Part::Metadata(_)) | None => return Ok(None),
+        };
+        let source = self.scope.feed_source(&self.session, &self.catalog)?;
+        let (session, views) = (Arc::clone(&self.session), Arc::clone(&self.scope.views));
+        let feed = ChangesTable::new(session, source, views, feed, range.cloned());
+        feed.await.map(Some)
     }
 
     fn is_branch_catalog(&self, scope: &Scope) -> bool {

@@ -51,6 +51,7 @@ pub(crate) async fn provider(
     let step = ViewStep {
         source: scope.source.clone(),
         path: path.clone(),
+        namespace: view.namespace.clone(),
         sql: Arc::from(view.sql.as_str()),
     };
     let views = scope.views.iter().cloned().chain([step]).collect();

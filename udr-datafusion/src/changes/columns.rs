@@ -14,13 +14,12 @@ use udr_core::format::Schema as TableSchema;
 use udr_core::{Error, Result};
 
 use crate::catalog::system::time_field;
-use crate::table::{COMMIT_VERSION, ROW_ID};
+use crate::table::{COMMIT_SEQUENCE, ROW_ID};
 
 /// What happened to a row.
 const CHANGE_TYPE: &str = "_change_type";
 const COMMIT_TIMESTAMP: &str = "_commit_timestamp";
-/// The place of a commit in the order of all that led to a state: strictly ascending in a feed.
-const COMMIT_SEQUENCE: &str = "_commit_sequence";
+const COMMIT_VERSION: &str = "_commit_version";
 const COMMIT_ID: &str = "_commit_id";
 const COMMIT_AUTHOR: &str = "_commit_author";
 const COMMIT_MESSAGE: &str = "_commit_message";
@@ -29,7 +28,7 @@ const TABLE: &str = "_table";
 /// What is the same for all rows of one commit.
 #[derive(Debug, Clone)]
 pub(super) struct CommitColumns {
-    pub(super) version: Option<u64>,
+    pub(super) version: u64,
     pub(super) sequence: u64,
     pub(super) timestamp: Micros,
     pub(super) id: String,
@@ -58,7 +57,7 @@ pub(super) enum Shown {
 impl Shown {
     /// Whether it never descends in a feed.
     pub(super) fn ascends(self) -> bool {
-        matches!(self, Self::CommitVersion | Self::CommitSequence)
+        self == Self::CommitSequence
     }
 
     /// Whether it is the same for all rows of one kind that a commit changed in a table.
@@ -93,8 +92,8 @@ pub(super) fn of_table(table: &TableSchema) -> Result<(SchemaRef, Vec<Shown>)> {
 /// A feed of several tables, each with the name of its column: what happened to each row, then a
 /// column for each table, of which the one that the row is of is not NULL.
 pub(super) fn of_tables<'a>(
-    tables: impl Iterator<Item = (&'a str, &'a TableSchema)>,
-) -> (SchemaRef, Vec<Shown>) {
+    tables: impl Iterator<Item = (&'a str, &'a TableSchema)> + Clone,
+) -> Result<(SchemaRef, Vec<Shown>)> {
     let first = [
         (version(), Shown::CommitVersion),
         (sequence(), Shown::CommitSequence),
@@ -106,11 +105,19 @@ pub(super) fn of_tables<'a>(
         (text(CHANGE_TYPE), Shown::ChangeType),
         (row_id(), Shown::RowId),
     ];
+    let taken = |name: &str| first.iter().any(|(field, _)| field.name() == name);
+    if let Some((name, _)) = tables.clone().find(|(name, _)| taken(name)) {
+        return Err(
+            Error::invalid("a feed has a column of the table's name itself")
+                .with("table", name)
+                .with_hint(format!("call it `public.{name}`, with its schema")),
+        );
+    }
     let tables = tables.enumerate().map(|(at, (name, table))| {
         let ty = DataType::Struct(nullable(table));
         (Arc::new(Field::new(name, ty, true)), Shown::Table(at))
     });
-    first.into_iter().chain(tables).unzip_schema()
+    Ok(first.into_iter().chain(tables).unzip_schema())
 }
 
 trait UnzipSchema {
@@ -124,7 +131,8 @@ impl<I: Iterator<Item = (FieldRef, Shown)>> UnzipSchema for I {
     }
 }
 
-fn nullable(table: &TableSchema) -> Fields {
+/// The columns of a table, each allowing NULL.
+pub(super) fn nullable(table: &TableSchema) -> Fields {
     let schema = table.to_arrow();
     let fields = schema.fields().iter();
     let fields = fields.map(|field| field.as_ref().clone().with_nullable(true));
@@ -136,7 +144,7 @@ fn text(name: &str) -> FieldRef {
 }
 
 fn version() -> FieldRef {
-    Arc::new(Field::new(COMMIT_VERSION, DataType::UInt64, true))
+    Arc::new(Field::new(COMMIT_VERSION, DataType::UInt64, false))
 }
 
 fn sequence() -> FieldRef {
@@ -164,7 +172,7 @@ pub(super) fn constant(
         )))
     };
     Some(match shown {
-        Shown::CommitVersion => Arc::new(UInt64Array::from(vec![commit.version; rows])),
+        Shown::CommitVersion => Arc::new(UInt64Array::from_value(commit.version, rows)),
         Shown::CommitSequence => Arc::new(UInt64Array::from_value(commit.sequence, rows)),
         Shown::CommitTimestamp => Arc::new(
             TimestampMicrosecondArray::from_value(commit.timestamp, rows).with_timezone("UTC"),

@@ -14,7 +14,6 @@ use udr_core::changes::ChangeKind;
 use udr_core::{Error, Result};
 
 use super::columns::{CommitColumns, Layout, Shown, change_types, constant};
-use crate::error::into_udr;
 
 /// Filters that ask only for what is the same for all rows of one kind that a commit changed.
 #[derive(Debug)]
@@ -49,7 +48,7 @@ impl KindFilter {
     ///
     /// # Errors
     ///
-    /// Those of evaluating the filters.
+    /// `Internal` if the filters are no filters.
     pub(super) fn keep(&self, commit: &CommitColumns, table: &str) -> Result<BTreeSet<ChangeKind>> {
         let kinds = ChangeKind::ALL;
         let columns = self.layout.shown.iter().map(|shown| match shown {
@@ -62,7 +61,10 @@ impl KindFilter {
             .map_err(|e| Error::internal("a commit does not fit its feed").with_source(e))?;
         let kept = self.filter.evaluate(&batch);
         let kept = kept.and_then(|kept| kept.into_array(kinds.len()));
-        let kept = kept.map_err(into_udr)?;
+        // What cannot be evaluated fails above, if there is a row that it is asked of.
+        let Ok(kept) = kept else {
+            return Ok(BTreeSet::from(kinds));
+        };
         let Some(kept) = kept.as_boolean_opt() else {
             return Err(Error::internal("a filter is not true or false"));
         };

@@ -7,8 +7,10 @@ mod columns;
 mod kinds;
 mod provider;
 mod range;
+mod rows;
 mod scan;
 
+pub use provider::is_unbounded;
 pub(crate) use provider::{ChangesTable, Feed};
-pub(crate) use range::{ChangeRange, FeedSource};
+pub(crate) use range::{ChangeRange, FeedSource, INCLUDED};
 pub(crate) use scan::FeedScan;

@@ -1,28 +1,35 @@
 //! The table provider of a feed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNode as _;
+use datafusion::datasource::source_as_provider;
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use udr_core::format::{Change, TableOperation};
+use udr_core::format::{Change, TableChange, TableOperation};
 use udr_core::id::TableId;
 use udr_core::name::RelationPath;
-use udr_core::snapshot::{Relation, Snapshot, TableSnapshot};
+use udr_core::snapshot::Snapshot;
 use udr_core::{Error, ErrorKind, LogEntry, Result};
 
 use super::columns::{self, Layout};
 use super::kinds::KindFilter;
 use super::range::{ChangeRange, FeedSource};
+use super::rows::RowFilter;
 use super::scan::{FeedScan, FeedTable, Steps};
+use crate::catalog::{ViewStep, views_unchanged};
 use crate::error::to_datafusion;
 use crate::exec::ChangesExec;
 use crate::session::{StatementPin, UdrSession};
 use crate::table::table_predicate;
+
+/// How many digits of a commit id name it in a feed; more than a version has.
+pub(super) const COMMIT_DIGITS: usize = 24;
 
 /// What a feed is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +42,8 @@ pub(crate) enum Feed {
     Tables(Vec<(String, RelationPath)>),
     /// All tables that changed, commit by commit.
     Everything,
+    /// One table, commit by commit, those to come included.
+    Tail(RelationPath),
 }
 
 /// A feed by name, whose commits are found when it is scanned.
@@ -42,6 +51,7 @@ pub(crate) enum Feed {
 pub(crate) struct ChangesTable {
     session: Arc<UdrSession>,
     source: FeedSource,
+    views: Arc<[ViewStep]>,
     feed: Feed,
     range: ChangeRange,
     schema: SchemaRef,
@@ -54,8 +64,6 @@ struct Resolved {
     to: Snapshot,
     /// In the order of their columns.
     tables: Vec<FeedTable>,
-    /// The commits; none for net changes.
-    entries: Vec<LogEntry>,
     layout: Layout,
 }
 
@@ -64,20 +72,32 @@ impl ChangesTable {
     ///
     /// # Errors
     ///
-    /// `NotFound` if a state or a table is not there; `Invalid` if no commits lead from the first
-    /// state to the last, or a column has the name of one of the feed's.
+    /// `NotFound` if a state or a table is not there; `Invalid` if a column has the name of one of
+    /// the feed's.
     pub(crate) async fn new(
         session: Arc<UdrSession>,
         source: FeedSource,
+        views: Arc<[ViewStep]>,
         feed: Feed,
-        range: ChangeRange,
+        range: Option<ChangeRange>,
     ) -> Result<Self> {
+        let range = match (range, &feed) {
+            (Some(range), Feed::Tail(_)) if !range.is_open() => {
+                return Err(Error::invalid("what goes on has no end")
+                    .with("range", range)
+                    .with_hint("write `3..`: what comes after version 3"));
+            }
+            (Some(range), _) => range,
+            (None, Feed::Tail(_)) => ChangeRange::from_now(),
+            (None, _) => ChangeRange::default(),
+        };
         let mut table = Self {
             session,
             source,
+            views,
             feed,
             range,
-            schema: SchemaRef::new(arrow::datatypes::Schema::empty()),
+            schema: SchemaRef::new(Schema::empty()),
             pin: None,
         };
         let resolved = table.resolve(&StatementPin::default()).await?;
@@ -96,41 +116,44 @@ impl ChangesTable {
     async fn resolve(&self, pin: &StatementPin) -> Result<Resolved> {
         let ends = self.range.resolve(&self.session, pin, &self.source);
         let (from, to) = ends.await?;
-        let (current, repository) = (self.session.branch(), self.session.repository());
-        let entries = match &self.feed {
-            Feed::Net(_) => Vec::new(),
-            _ => {
-                let entries = repository.commits_between(&current, from.as_ref(), &to);
-                entries.await?
-            }
-        };
         let tables = match &self.feed {
-            Feed::Table(path) | Feed::Net(path) => {
-                vec![self.table(path.to_string(), path, &to, &entries).await?]
+            Feed::Table(path) | Feed::Net(path) | Feed::Tail(path) => {
+                let name = path.to_string();
+                vec![self.table(name, path, from.as_ref(), &to).await?]
             }
             Feed::Tables(named) => {
                 let mut tables = Vec::with_capacity(named.len());
                 for (name, path) in named {
-                    tables.push(self.table(name.clone(), path, &to, &entries).await?);
+                    let table = self.table(name.clone(), path, from.as_ref(), &to);
+                    tables.push(table.await?);
                 }
                 tables
             }
-            Feed::Everything => self.changed(&to, &entries).await?,
+            Feed::Everything => {
+                let entries = self.entries(from.as_ref(), &to).await?;
+                self.changed(&to, &entries).await?
+            }
         };
         let (schema, shown) = match (&self.feed, tables.as_slice()) {
-            (Feed::Table(_) | Feed::Net(_), [table]) => columns::of_table(&table.schema)?,
+            (Feed::Table(_) | Feed::Net(_) | Feed::Tail(_), [table]) => {
+                columns::of_table(&table.schema)?
+            }
             _ => {
                 let tables = tables.iter().map(|t| (t.name.as_str(), t.schema.as_ref()));
-                columns::of_tables(tables)
+                columns::of_tables(tables)?
             }
         };
         Ok(Resolved {
             from,
             to,
             tables,
-            entries,
             layout: Layout { schema, shown },
         })
+    }
+
+    async fn entries(&self, from: Option<&Snapshot>, to: &Snapshot) -> Result<Vec<LogEntry>> {
+        let (current, repository) = (self.session.branch(), self.session.repository());
+        repository.commits_between(&current, from, to).await
     }
 
     /// The table of this name at the end of the range.
@@ -138,97 +161,195 @@ impl ChangesTable {
         &self,
         name: String,
         path: &RelationPath,
+        from: Option<&Snapshot>,
         to: &Snapshot,
-        entries: &[LogEntry],
     ) -> Result<FeedTable> {
         let error = match to.table(path).await {
             Ok(table) => return Ok(FeedTable::new(name, &table)),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             Err(error) => error,
         };
-        // It may have been dropped on the way.
-        let drop = entries.iter().rev().find(|entry| {
-            let mut changes = entry.commit.changes.iter();
-            changes.any(|change| match change {
-                Change::Table(change) => {
-                    change.path == *path && change.operations.contains(&TableOperation::Drop)
+        // It may have gone on the way.
+        let Ok(entries) = self.entries(from, to).await else {
+            return Err(error);
+        };
+        let dropped = |change: &TableChange| {
+            change.path == *path && change.operations.contains(&TableOperation::Drop)
+        };
+        for entry in entries.iter().rev() {
+            for change in table_changes(entry) {
+                if dropped(change) {
+                    return Err(Error::not_found("the table was dropped within the range")
+                        .with("table", path)
+                        .with("version", entry.version)
+                        .with_hint(format!(
+                            "end before version {}; udr_changes without tables shows it, too",
+                            entry.version
+                        )));
                 }
-                Change::Namespace { .. } | Change::View { .. } => false,
-            })
-        });
-        Err(match (error.kind(), drop) {
-            (ErrorKind::NotFound, Some(drop)) => {
-                Error::not_found("the table was dropped within the range")
-                    .with("table", path)
-                    .with("version", drop.version)
-                    .with_hint(format!(
-                        "end with version {} or earlier; udr_changes without tables shows it too",
-                        drop.version.0.saturating_sub(1)
-                    ))
+                if change.renamed_from.as_ref() == Some(path) {
+                    return Err(Error::not_found("the table was renamed within the range")
+                        .with("table", path)
+                        .with("version", entry.version)
+                        .with_hint(format!("it is called {}", change.path)));
+                }
             }
-            _ => error,
-        })
+        }
+        Err(error)
     }
 
     /// All tables that commits changed the rows of; those that are not there any more are called
-    /// after the last version that had them.
+    /// after the last commit that had them.
     async fn changed(&self, to: &Snapshot, entries: &[LogEntry]) -> Result<Vec<FeedTable>> {
         let mut last = BTreeMap::<TableId, (&LogEntry, RelationPath)>::new();
         for entry in entries {
-            for change in &entry.commit.changes {
-                if let Change::Table(change) = change {
-                    last.insert(change.table, (entry, change.path.clone()));
-                }
+            for change in table_changes(entry) {
+                last.insert(change.table, (entry, change.path.clone()));
             }
         }
         let repository = self.session.repository();
         let mut tables = Vec::with_capacity(last.len());
         for (id, (entry, path)) in last {
-            let found = match table_at(to, &path, id).await? {
-                Some(table) => Some((path.to_string(), table)),
-                // Another name may have come with a namespace that was renamed.
-                None => match to.table_by_id(id).await? {
-                    Some(table) => Some((table.path().to_string(), table)),
-                    None => {
-                        let before = match entry.commit.parents.first() {
-                            Some(parent) => repository.state_of(parent).await?,
-                            None => continue,
-                        };
-                        let version = entry.version.0.saturating_sub(1);
-                        let table = table_at(&before, &path, id).await?;
-                        table.map(|table| (format!("{path}@{version}"), table))
-                    }
-                },
-            };
+            if let Some(table) = to.table_called(&path, id).await? {
+                tables.push(FeedTable::new(path.to_string(), &table));
+                continue;
+            }
             // What one transaction created and dropped never was.
-            tables.extend(found.map(|(name, table)| FeedTable::new(name, &table)));
+            let Some(parent) = entry.commit.parents.first() else {
+                continue;
+            };
+            let before = repository.state_of(parent).await?;
+            if let Some(table) = before.table_called(&path, id).await? {
+                let mut commit = parent.id().to_hex();
+                commit.truncate(COMMIT_DIGITS);
+                tables.push(FeedTable::new(format!("{path}@{commit}"), &table));
+            }
         }
         tables.sort_by(|a, b| a.name.cmp(&b.name));
-        let names = tables.iter().map(|table| &table.name);
-        if names.collect::<BTreeSet<_>>().len() < tables.len() {
-            return Err(Error::unsupported(
-                "several tables of one name were dropped in one version",
-            )
-            .with_hint("read a shorter range, or say which tables"));
-        }
         Ok(tables)
     }
 
-    fn changed_meanwhile(&self) -> Error {
-        Error::conflict("a table changed while the statement was being planned")
-            .with("range", &self.range)
-            .with_hint("run the statement again, or prepare it again")
+    /// Notes what a serializable transaction reads.
+    async fn note_reads(&self, pin: &StatementPin, tables: &[FeedTable]) -> Result<()> {
+        if !self.range.is_open() || matches!(self.feed, Feed::Tail(_)) {
+            return Ok(());
+        }
+        let pinned = pin.state(&self.session, &self.source.tip).await?;
+        let Some(reads) = self.session.reads(&pinned) else {
+            return Ok(());
+        };
+        if self.feed == Feed::Everything {
+            return Err(
+                Error::unsupported("a serializable transaction cannot watch all tables")
+                    .with_hint("say which tables, or where the range ends"),
+            );
+        }
+        tables.iter().for_each(|table| reads.table(table.id, None));
+        Ok(())
+    }
+
+    async fn steps(&self, from: Option<Snapshot>, to: Snapshot) -> Result<Steps> {
+        let (current, repository) = (self.session.branch(), self.session.repository());
+        match &self.feed {
+            Feed::Table(_) | Feed::Tables(_) | Feed::Everything => {
+                Ok(Steps::Commits(self.entries(from.as_ref(), &to).await?))
+            }
+            Feed::Net(_) => {
+                let entry = repository.log_of(&current, &to, Some(1)).await?.pop();
+                let entry = entry.ok_or_else(|| Error::internal("a state has no commit"))?;
+                Ok(Steps::Net { from, to, entry })
+            }
+            Feed::Tail(_) => {
+                let branch = self.source.branch.clone().unwrap_or(current);
+                let since = to.commit().sequence;
+                Ok(Steps::Tail {
+                    branch,
+                    from,
+                    since,
+                })
+            }
+        }
+    }
+
+    /// Refuses to follow a branch where a statement reads one state of it.
+    fn check_tip(&self) -> Result<()> {
+        if !matches!(self.feed, Feed::Tail(_)) {
+            return Ok(());
+        }
+        if self.session.status().transaction.is_some() || self.session.as_of().is_some() {
+            return Err(
+                Error::invalid("a session that reads one state does not see what comes")
+                    .with_hint("COMMIT, ROLLBACK or RESET udr.as_of first"),
+            );
+        }
+        if !self.source.tip.is_tip() && (self.source.branch.is_none() || !self.views.is_empty()) {
+            return Err(
+                Error::invalid("a view at another state does not see what comes")
+                    .with_hint("name the table itself: dev.public.\"t$tail\""),
+            );
+        }
+        Ok(())
+    }
+
+    async fn feed_scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+    ) -> Result<FeedScan> {
+        let pin = self.pin.clone().unwrap_or_default();
+        views_unchanged(&self.session, &self.views, &pin).await?;
+        self.check_tip()?;
+        let Resolved {
+            from,
+            to,
+            mut tables,
+            layout,
+        } = self.resolve(&pin).await?;
+        if layout.schema != self.schema {
+            return Err(
+                Error::conflict("a table changed while the statement was being planned")
+                    .with("range", &self.range)
+                    .with_hint("run the statement again, or prepare it again"),
+            );
+        }
+        self.note_reads(&pin, &tables).await?;
+        let kinds = KindFilter::new(state, &layout, filters);
+        if let [table] = tables.as_mut_slice()
+            && !matches!(self.feed, Feed::Tables(_) | Feed::Everything)
+        {
+            // What is after the columns of the table has no bounds, and is not asked for.
+            table.prune = table_predicate(state, &table.schema, &self.schema, filters);
+        }
+        let all = (0..self.schema.fields().len()).collect();
+        let shown = projection.unwrap_or(&all);
+        let rows = RowFilter::new(state, &layout, shown, filters)?;
+        let steps = self.steps(from, to).await?;
+        let repository = self.session.repository().clone();
+        FeedScan::new(repository, rows, tables, steps, kinds)
     }
 }
 
-async fn table_at(
-    snapshot: &Snapshot,
-    path: &RelationPath,
-    id: TableId,
-) -> Result<Option<TableSnapshot>> {
-    match snapshot.relation(path).await? {
-        Some(Relation::Table(table)) if table.id() == id => Ok(Some(*table)),
-        _ => Ok(None),
-    }
+/// Whether a plan reads what comes, and so gives rows for ever.
+pub fn is_unbounded(plan: &LogicalPlan) -> bool {
+    let found = plan.exists(|node| {
+        let LogicalPlan::TableScan(scan) = node else {
+            return Ok(false);
+        };
+        let provider = source_as_provider(&scan.source)?;
+        let feed = provider.downcast_ref::<ChangesTable>();
+        Ok(feed.is_some_and(|feed| matches!(feed.feed, Feed::Tail(_))))
+    });
+    matches!(found, Ok(true))
+}
+
+/// What a commit did to tables.
+fn table_changes(entry: &LogEntry) -> impl Iterator<Item = &TableChange> {
+    let changes = entry.commit.changes.iter();
+    changes.filter_map(|change| match change {
+        Change::Table(change) => Some(change),
+        Change::Namespace { .. } | Change::View { .. } => None,
+    })
 }
 
 #[async_trait]
@@ -245,8 +366,9 @@ impl TableProvider for ChangesTable {
         &self,
         filters: &[&Expr],
     ) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
-        // Filters choose commits, kinds and files; each row is still checked.
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        // Filters choose commits, kinds and files, then rows: a node above would hold rows back, and
+        // mix them.
+        Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
     }
 
     async fn scan(
@@ -256,41 +378,7 @@ impl TableProvider for ChangesTable {
         filters: &[Expr],
         _limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let pin = self.pin.clone().unwrap_or_default();
-        let resolved = self.resolve(&pin).await.map_err(to_datafusion)?;
-        if resolved.layout.schema != self.schema {
-            return Err(to_datafusion(self.changed_meanwhile()));
-        }
-        if self.range.is_open() {
-            let pinned = pin.state(&self.session, &self.source.tip).await;
-            let pinned = pinned.map_err(to_datafusion)?;
-            if let Some(reads) = self.session.reads(&pinned) {
-                let tables = resolved.tables.iter();
-                tables.for_each(|table| reads.table(table.id, None));
-            }
-        }
-        let Resolved {
-            from,
-            to,
-            mut tables,
-            entries,
-            layout,
-        } = resolved;
-        let kinds = KindFilter::new(state, &layout, filters);
-        if let (Feed::Table(_) | Feed::Net(_), [table]) = (&self.feed, tables.as_mut_slice()) {
-            // What is after the columns of the table has no bounds, and is not asked for.
-            table.prune = table_predicate(state, &table.schema, &self.schema, filters);
-        }
-        let layout = match projection {
-            Some(columns) => layout.project(columns).map_err(to_datafusion)?,
-            None => layout,
-        };
-        let steps = match &self.feed {
-            Feed::Net(_) => Steps::Net { from, to },
-            _ => Steps::Commits(entries),
-        };
-        let repository = self.session.repository().clone();
-        let scan = FeedScan::new(repository, layout, tables, steps, kinds.as_ref());
+        let scan = self.feed_scan(state, projection, filters).await;
         Ok(Arc::new(ChangesExec::new(scan.map_err(to_datafusion)?)))
     }
 }

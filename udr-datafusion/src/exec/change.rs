@@ -32,8 +32,8 @@ use super::command::ran_already;
 use super::mutate::{MutateSpec, UdrMutateExec};
 use super::mutation::Mutation;
 use super::partition_writer::FileSpec;
-use super::properties;
 use super::row_key::hit_twice;
+use super::{check_ends, properties};
 use crate::error::to_datafusion;
 use crate::session::{StatementPin, UdrSession, WriteTarget};
 
@@ -94,6 +94,7 @@ impl UdrChangeExec {
         target: RowTarget,
         change: RowChange,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        check_ends(input.as_ref())?;
         let epoch = target.target.epoch();
         let files = FileSpec::carrying(target.session, target.table, epoch)?;
         let spec = MutateSpec {

@@ -8,6 +8,7 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalSortExpr};
+use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, RecordOutput as _,
@@ -40,7 +41,12 @@ impl ChangesExec {
             EquivalenceProperties::new_with_orderings(Arc::clone(&schema), ascending),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Incremental,
-            Boundedness::Bounded,
+            match scan.is_unbounded() {
+                true => Boundedness::Unbounded {
+                    requires_infinite_memory: false,
+                },
+                false => Boundedness::Bounded,
+            },
         );
         let metrics = ExecutionPlanMetricsSet::new();
         let counts = [
@@ -111,9 +117,7 @@ impl ExecutionPlan for ChangesExec {
             let batch = batch.map_err(to_datafusion)?;
             Ok(batch.record_output(&metrics))
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.scan.schema(),
-            batches,
-        )))
+        let batches = RecordBatchStreamAdapter::new(self.scan.schema(), batches);
+        Ok(Box::pin(cooperative(batches)))
     }
 }

@@ -33,7 +33,23 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
-use datafusion::physical_plan::{Partitioning, PlanProperties};
+use datafusion::physical_plan::{ExecutionPlan, Partitioning, PlanProperties};
+use udr_core::{Error, Result};
+
+/// Refuses rows that do not end, for what has to see the last of them.
+///
+/// # Errors
+///
+/// `Invalid`.
+pub(crate) fn check_ends(input: &dyn ExecutionPlan) -> Result<()> {
+    match input.properties().boundedness.is_unbounded() {
+        true => Err(
+            Error::invalid("a statement cannot change rows by what does not end")
+                .with_hint("read `t$changes`, or as much as a LIMIT lets through"),
+        ),
+        false => Ok(()),
+    }
+}
 
 /// The properties of a node whose partitions each give their rows when they are done.
 fn properties(schema: SchemaRef, partitions: usize) -> Arc<PlanProperties> {

@@ -52,7 +52,7 @@ struct Stage {
 }
 
 impl UdrStageExec {
-    /// A plan that writes `input` into data files and stages them.
+    /// A plan that writes `input`, which ends, into data files and stages them.
     pub(crate) fn plan(
         input: Arc<dyn ExecutionPlan>,
         spec: FileSpec,

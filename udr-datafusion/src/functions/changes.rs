@@ -17,7 +17,9 @@ pub(super) struct UdrChanges(pub(super) ChangeFunction);
 impl TableFunctionImpl for UdrChanges {
     fn call_with_args(&self, _args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         let hint = match self.0 {
-            ChangeFunction::Table => "write \"t$changes@2..7\": after version 2, up to version 7",
+            ChangeFunction::Table => {
+                "write \"t$changes@2..7\" (after version 2, up to 7), or \"t$changes@[3..7\""
+            }
             ChangeFunction::Udr => "write udr.\"changes@2..7\", or udr.\"changes$t,u@2..7\"",
         };
         let error =

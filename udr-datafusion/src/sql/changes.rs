@@ -1,16 +1,17 @@
 //! `table_changes` and `udr_changes` become names that the catalog resolves.
 
 use datafusion::common::{Result, TableReference};
+use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Value,
 };
 use udr_core::Error;
-use udr_core::refs::{Revision, parse_time};
 
 use super::external;
 use super::operand::string;
 use crate::catalog::system::SYSTEM_SCHEMA;
 use crate::catalog::{CHANGES, NET_CHANGES};
+use crate::changes::INCLUDED;
 
 /// A table function that reads what changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,12 @@ pub(crate) enum ChangeFunction {
     Table,
     /// `udr_changes(from [, to [, 't', 'u', …]])`: the commits after one state, up to another.
     Udr,
+}
+
+/// The arguments of a call.
+struct Call<'a> {
+    positional: Vec<&'a Expr>,
+    net: bool,
 }
 
 impl ChangeFunction {
@@ -33,137 +40,129 @@ impl ChangeFunction {
         }
     }
 
-    /// How it is called.
-    pub(crate) fn usage(self) -> &'static str {
-        match self {
-            Self::Table => {
-                "table_changes('t', 3, 7), or table_changes('t', 3, net_changes => true)"
-            }
-            Self::Udr => {
-                "udr_changes(3, 7), or udr_changes('main~5', 'main', 'orders', 'customers')"
-            }
-        }
-    }
-
     /// The function that a name is of.
     pub(super) fn of(name: &ObjectName) -> Option<Self> {
         let [part] = name.0.as_slice() else {
             return None;
         };
         let name = &part.as_ident()?.value;
-        Self::ALL
-            .into_iter()
-            .find(|function| name.eq_ignore_ascii_case(function.as_str()))
+        let is_called = |function: &Self| name.eq_ignore_ascii_case(function.as_str());
+        Self::ALL.into_iter().find(is_called)
     }
 
     /// The name that does what the call does; `revision` reads an argument as one.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, with how it is called.
     pub(super) fn name(
         self,
         args: &[FunctionArg],
-        mut revision: impl FnMut(&Expr) -> Result<String>,
+        revision: impl Fn(&Expr) -> Result<String>,
     ) -> Result<ObjectName> {
-        let usage = || {
-            external(
-                Error::invalid(format!("{} was called wrongly", self.as_str()))
-                    .with_hint(self.usage()),
-            )
+        let Call { positional, net } = self.call(args)?;
+        let end = |expr: Option<&&Expr>| match expr {
+            Some(expr) => revision(expr).and_then(range_end),
+            None => Ok(String::new()),
         };
-        let mut positional = Vec::with_capacity(args.len());
-        let mut net = false;
+        let parts = match (self, positional.as_slice()) {
+            (Self::Table, [table, first, last @ ..]) if last.len() <= 1 => {
+                let range = format!("{INCLUDED}{}..{}", end(Some(first))?, end(last.first())?);
+                let mut parts = self.table(table)?.to_vec();
+                let word = if net { NET_CHANGES } else { CHANGES };
+                if let Some(table) = parts.last_mut() {
+                    *table = format!("{table}${word}@{range}");
+                }
+                parts
+            }
+            (Self::Udr, [from, rest @ ..]) => {
+                let range = format!("{}..{}", end(Some(from))?, end(rest.first())?);
+                let tables = rest.iter().skip(1).map(|expr| self.listed(expr));
+                let tables = tables.collect::<Result<Vec<_>>>()?;
+                let what = match tables.is_empty() {
+                    true => CHANGES.to_owned(),
+                    false => format!("{CHANGES}${}", tables.join(",")),
+                };
+                vec![SYSTEM_SCHEMA.to_owned(), format!("{what}@{range}")]
+            }
+            _ => return Err(self.usage()),
+        };
+        let parts = parts.into_iter().map(|part| Ident::with_quote('"', part));
+        Ok(ObjectName::from(parts.collect::<Vec<_>>()))
+    }
+
+    fn call(self, args: &[FunctionArg]) -> Result<Call<'_>> {
+        let mut call = Call {
+            positional: Vec::with_capacity(args.len()),
+            net: false,
+        };
         for argument in args {
             match argument {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => positional.push(expr),
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => call.positional.push(expr),
                 FunctionArg::Named {
                     name,
                     arg: FunctionArgExpr::Expr(Expr::Value(value)),
                     ..
                 } if self == Self::Table && name.value.eq_ignore_ascii_case(NET_CHANGES) => {
                     let Value::Boolean(value) = value.value else {
-                        return Err(usage());
+                        return Err(self.usage());
                     };
-                    net = value;
+                    call.net = value;
                 }
-                _ => return Err(usage()),
+                _ => return Err(self.usage()),
             }
         }
-        let text = |expr: &Expr| match expr {
-            Expr::Value(value) => string(&value.value).map(str::to_owned).ok_or_else(usage),
-            _ => Err(usage()),
+        Ok(call)
+    }
+
+    /// The table that a string names, as it is named in SQL.
+    fn table(self, expr: &Expr) -> Result<TableReference> {
+        let Expr::Value(value) = expr else {
+            return Err(self.usage());
         };
-        let mut revision = |expr: Option<&&Expr>| match expr {
-            Some(expr) => revision(expr).and_then(|text| match text.contains("..") {
-                true => Err(external(
-                    Error::invalid("a revision with two dots cannot be part of a range")
-                        .with("revision", text),
-                )),
-                false => Ok(text),
-            }),
-            None => Ok(String::new()),
-        };
-        let quoted = |part: String| Ident::with_quote('"', part);
-        match (self, positional.as_slice()) {
-            (Self::Table, [table, from, to @ ..]) if to.len() <= 1 => {
-                let from = before(&revision(Some(from))?);
-                let range = format!("{from}..{}", revision(to.first())?);
-                let mut parts = TableReference::parse_str(&text(table)?).to_vec();
-                let word = if net { NET_CHANGES } else { CHANGES };
-                let last = parts.pop().ok_or_else(usage)?;
-                if last.contains(['@', '$']) {
-                    return Err(external(
-                        Error::invalid("a feed is of a table, whose name has no `@` and no `$`")
-                            .with("name", last),
-                    ));
-                }
-                parts.push(format!("{last}${word}@{range}"));
-                Ok(ObjectName::from(
-                    parts.into_iter().map(quoted).collect::<Vec<_>>(),
-                ))
-            }
-            (Self::Udr, [from, rest @ ..]) => {
-                let range = format!("{}..{}", revision(Some(from))?, revision(rest.first())?);
-                let tables = rest.iter().skip(1).map(|table| text(table));
-                let tables = tables.collect::<Result<Vec<_>>>()?;
-                if let Some(wrong) = tables.iter().find(|t| t.contains(['@', '$', ',', '"'])) {
-                    return Err(external(
-                        Error::invalid("this is no table's name").with("name", wrong),
-                    ));
-                }
-                let what = match tables.is_empty() {
-                    true => CHANGES.to_owned(),
-                    false => format!("{CHANGES}${}", tables.join(",")),
-                };
-                Ok(ObjectName::from(vec![
-                    quoted(SYSTEM_SCHEMA.to_owned()),
-                    quoted(format!("{what}@{range}")),
-                ]))
-            }
-            _ => Err(usage()),
+        let text = string(&value.value).ok_or_else(|| self.usage())?;
+        let table = TableReference::parse_str(text);
+        if table.table().contains(['@', '$', ',']) {
+            return Err(external(
+                Error::invalid("a feed is of a table, whose name has no `@`, `$` or `,`")
+                    .with("name", text),
+            ));
         }
+        Ok(table)
+    }
+
+    /// A table of a list of several.
+    fn listed(self, expr: &Expr) -> Result<String> {
+        match self.table(expr)? {
+            TableReference::Bare { table } => Ok(table.to_string()),
+            TableReference::Partial { schema, table } => Ok(format!("{schema}.{table}")),
+            TableReference::Full { catalog, .. } => Err(external(
+                Error::invalid("a feed of several tables is of one branch")
+                    .with("branch", catalog)
+                    .with_hint("read dev.udr.\"changes$orders,lines@3..7\""),
+            )),
+        }
+    }
+
+    fn usage(self) -> DataFusionError {
+        let usage = match self {
+            Self::Table => {
+                "table_changes('t', 3, 7), or table_changes('t', 3, net_changes => true)"
+            }
+            Self::Udr => "udr_changes(3, 7), or udr_changes('main~5', 'main', 'orders', 'lines')",
+        };
+        let error = Error::invalid(format!("{} was called wrongly", self.as_str()));
+        external(error.with_hint(usage))
     }
 }
 
-/// The state before the one that `revision` names, or before all that happened from a time on.
-fn before(revision: &str) -> String {
-    if let Ok(version) = revision.parse::<u64>() {
-        let before = version.checked_sub(1);
-        return before.map_or_else(String::new, |before| before.to_string());
+/// A revision that can stand in a range.
+pub(super) fn range_end(text: String) -> Result<String> {
+    if text.contains("..") || text.starts_with(INCLUDED) {
+        return Err(external(
+            Error::invalid("a revision with two dots cannot be part of a range")
+                .with("revision", text),
+        ));
     }
-    match parse_time(revision) {
-        Some(time) => Revision::at_time(time.saturating_sub(1)).to_string(),
-        None => format!("{revision}~1"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_commit_is_part_of_the_range() {
-        assert_eq!(before("3"), "2");
-        assert_eq!(before("0"), "");
-        assert_eq!(before("v1"), "v1~1");
-        assert_eq!(before("main~2"), "main~2~1");
-        assert_eq!(before("2026-01-01"), "2025-12-31T23:59:59.999999Z");
-    }
+    Ok(text)
 }

@@ -195,6 +195,15 @@ fn revision(cursor: &mut Cursor<'_>) -> Result<StateName> {
     Ok(StateName { kind, revision })
 }
 
+/// A revision without what a statement says that it is.
+pub(super) fn revision_of(cursor: &mut Cursor<'_>) -> Result<String> {
+    let state = revision(cursor)?;
+    match state.kind {
+        None => Ok(state.revision),
+        Some(_) => cursor.unexpected("a revision"),
+    }
+}
+
 fn ref_kind(cursor: &Cursor<'_>, ahead: usize) -> Option<RefKind> {
     if cursor.is(ahead, "BRANCH") {
         Some(RefKind::Branch)

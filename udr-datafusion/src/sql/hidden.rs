@@ -1,4 +1,4 @@
-//! The columns that every table has but `*` does not: `_row_id` and `_commit_version`.
+//! The columns that every table has but `*` does not: `_row_id` and `_commit_sequence`.
 //!
 //! A table whose query names one of them becomes `"t$rows" AS t`, which has them, and the
 //! wildcards of that query leave them out. Everything else stays what it was.
@@ -19,7 +19,7 @@ use super::external;
 use super::scope::{CteScope, Scoped, enter, folded, leave};
 
 /// The columns.
-pub(crate) const HIDDEN: [&str; 2] = ["_row_id", "_commit_version"];
+pub(crate) const HIDDEN: [&str; 2] = ["_row_id", "_commit_sequence"];
 
 /// The names of relations that a statement reads in queries that name a hidden column.
 pub(crate) fn candidates(statement: &mut SqlStatement, fold: bool) -> Result<Vec<ObjectName>> {

@@ -24,6 +24,7 @@ pub(crate) mod parser;
 pub(crate) mod scope;
 mod split;
 pub(crate) mod stack;
+mod subscribe;
 pub(crate) mod version;
 
 pub use dialect::UdrDialect;

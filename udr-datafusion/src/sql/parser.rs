@@ -18,6 +18,7 @@ use super::evolving;
 use super::external;
 use super::layout;
 use super::stack::Depth;
+use super::subscribe::subscribe;
 
 /// What of a session's settings the parser obeys.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +57,10 @@ fn parse_here(sql: &str, options: ParseOptions) -> Result<Statement> {
         .filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF))
         .collect::<Vec<_>>();
     let mut cursor = Cursor::new(significant, options.fold);
+    if let Some(query) = subscribe(&mut cursor)? {
+        cursor.end()?;
+        return parse_here(&query, options);
+    }
     if let Some(command) = command(&mut cursor)? {
         cursor.end()?;
         return Ok(Statement::Command(command));

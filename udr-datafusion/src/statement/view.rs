@@ -14,11 +14,13 @@ use datafusion::sql::sqlparser::ast::{
 };
 use udr_core::format::View;
 use udr_core::name::{NamespaceName, RefName, RelationPath};
+use udr_core::refs::Revision;
 use udr_core::txn::OnExisting;
-use udr_core::{Error, RefHead, Result as CoreResult};
+use udr_core::{Error, ErrorKind, RefHead, Result as CoreResult};
 
 use super::{change, result, target};
 use crate::catalog::{Scope, is_feed, view_provider};
+use crate::changes::INCLUDED;
 use crate::error::to_datafusion;
 use crate::session::{Source, UdrSession};
 use crate::sql::scope::{CteScope, Scoped, enter, folded, leave};
@@ -164,8 +166,13 @@ async fn stored(
     Ok(View { sql, namespace })
 }
 
-/// The commit that a revision names, unless a branch or a tag says which.
+/// The commit that a revision names, unless a branch or a tag says which. For one that is part of a
+/// range itself, the commit before it; none is the beginning.
 async fn fixed(session: &UdrSession, text: &str) -> CoreResult<Option<String>> {
+    let (text, included) = match text.strip_prefix(INCLUDED) {
+        Some(text) => (text, true),
+        None => (text, false),
+    };
     let base = text.split('~').next().unwrap_or(text);
     if base.eq_ignore_ascii_case("head") {
         return Err(Error::invalid(
@@ -183,8 +190,21 @@ async fn fixed(session: &UdrSession, text: &str) -> CoreResult<Option<String>> {
             return Ok(None);
         }
     }
-    let snapshot = session.snapshot_at(&text.parse()?).await?;
-    Ok(Some(snapshot.commit_id().to_hex()))
+    let revision = text.parse::<Revision>()?;
+    if included {
+        let (repository, branch) = (session.repository(), session.branch());
+        let head = repository.head(&branch).await?;
+        let before = repository.before(&branch, &revision, &head).await?;
+        return Ok(Some(
+            before.map_or_else(String::new, |s| s.commit_id().to_hex()),
+        ));
+    }
+    match session.snapshot_at(&revision).await {
+        Ok(snapshot) => Ok(Some(snapshot.commit_id().to_hex())),
+        // A time before everything stays one.
+        Err(e) if e.kind() == ErrorKind::NotFound && revision.time().is_some() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Checks that the text is read back as what it was written from.
@@ -237,17 +257,18 @@ impl Names<'_> {
             Some((from, to)) => vec![from, to],
             None => vec![revision],
         };
-        let commits = ends.iter().map(|revision| match *revision {
-            "" => Some(String::new()),
-            revision => self.revisions.get(revision).cloned().flatten(),
+        let settled = ends.iter().map(|revision| {
+            let known = self.revisions.get(*revision).and_then(Option::as_deref);
+            known.unwrap_or(revision)
         });
-        if let Some(commits) = commits.collect::<Option<Vec<_>>>() {
+        let settled = settled.collect::<Vec<_>>();
+        if settled != ends {
             let table = Ident {
                 value: table.to_owned(),
                 ..last.clone()
             };
             let table = folded(&table, self.fold);
-            *last = Ident::with_quote('"', format!("{table}@{}", commits.join("..")));
+            *last = Ident::with_quote('"', format!("{table}@{}", settled.join("..")));
             return;
         }
         for revision in ends.into_iter().filter(|revision| !revision.is_empty()) {

@@ -26,7 +26,7 @@ pub(crate) use object_store::NoObjectStore;
 pub(crate) use predicate::table_predicate;
 pub(crate) use provider::UdrTable;
 pub(crate) use returning::ReturningTable;
-pub(crate) use row_columns::{COMMIT_VERSION, ROW, ROW_ID, place_names};
+pub(crate) use row_columns::{COMMIT_SEQUENCE, ROW, ROW_ID, place_names};
 pub(crate) use rows::RowsTable;
 pub(crate) use sink::{ACTION, RowSink, sink_schema};
 pub(crate) use statistics::bounds;

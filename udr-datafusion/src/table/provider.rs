@@ -22,7 +22,7 @@ use super::row_columns::RowColumns;
 use super::scan;
 use crate::catalog::{Scope, ViewStep, views_unchanged};
 use crate::error::to_datafusion;
-use crate::exec::{FileSpec, RowTarget, UdrStageExec, truncate};
+use crate::exec::{FileSpec, RowTarget, UdrStageExec, check_ends, truncate};
 use crate::session::{Pinned, Rows, Source, StatementPin, UdrSession};
 
 /// A table by name, at a state that is found when it is scanned.
@@ -220,6 +220,7 @@ impl UdrTable {
         op: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         self.refuse_fixed()?;
+        check_ends(input.as_ref())?;
         if matches!(op, InsertOp::Replace) {
             return Err(Error::unsupported("tables have no keys to replace rows by")
                 .with("table", &self.path)

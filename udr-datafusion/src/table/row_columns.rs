@@ -20,8 +20,9 @@ pub(crate) const ROW: &str = "_udr_row";
 const FILE_VERSION: &str = "_udr_file_version";
 /// The id of a row, in `t$rows`.
 pub(crate) const ROW_ID: &str = "_row_id";
-/// The version that gave a row the values it has, in `t$rows`.
-pub(crate) const COMMIT_VERSION: &str = "_commit_version";
+/// The place of the commit that gave a row the values it has, in the order of all that led to a
+/// state; strictly ascending from commit to commit.
+pub(crate) const COMMIT_SEQUENCE: &str = "_commit_sequence";
 
 /// How many identity columns a file can have.
 pub(super) const IDENTITY: usize = 3;
@@ -81,7 +82,7 @@ pub(super) fn origin_fields() -> &'static [FieldRef; 2] {
     static FIELDS: LazyLock<[FieldRef; 2]> = LazyLock::new(|| {
         [
             field(ROW_ID, DataType::FixedSizeBinary(24), false),
-            field(COMMIT_VERSION, DataType::UInt64, true),
+            field(COMMIT_SEQUENCE, DataType::UInt64, true),
         ]
     });
     &FIELDS

@@ -1,4 +1,4 @@
-//! The columns `_row_id` and `_commit_version` of `t$rows`, made from what is stored.
+//! The columns `_row_id` and `_commit_sequence` of `t$rows`, made from what is stored.
 
 use std::sync::{Arc, LazyLock};
 
@@ -18,12 +18,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use udr_core::{Error, Result};
 
-use super::row_columns::{COMMIT_VERSION, IDENTITY, ROW_ID, origin_fields};
+use super::row_columns::{COMMIT_SEQUENCE, IDENTITY, ROW_ID, origin_fields};
 use crate::error::to_datafusion;
 
 /// Which columns of `t$rows` are wanted, and what is read for them.
 pub(super) struct OriginColumns {
-    /// How many columns the table has; `_row_id` and `_commit_version` follow.
+    /// How many columns the table has; `_row_id` and `_commit_sequence` follow.
     columns: usize,
     wanted: Vec<usize>,
     names: Vec<String>,
@@ -140,7 +140,7 @@ static ROW_ID_OF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
 static VERSION_OF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
     let types = vec![DataType::Int64, DataType::UInt64];
     Arc::new(ScalarUDF::new_from_impl(Made {
-        name: COMMIT_VERSION,
+        name: COMMIT_SEQUENCE,
         signature: Signature::exact(types, Volatility::Immutable),
         made: DataType::UInt64,
     }))

@@ -92,6 +92,16 @@ impl<W: Write> Rows<W> {
         self.out.flush().map_err(|error| output_stop(&error))
     }
 
+    /// Writes what was held back to align columns, since nobody knows when more will come.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rows::write`].
+    pub(crate) fn release(&mut self) -> Result<(), Stop> {
+        self.encoder.release(&mut self.out)?;
+        self.out.flush().map_err(|error| output_stop(&error))
+    }
+
     /// Writes the end and gives the writer back.
     ///
     /// # Errors
@@ -107,6 +117,10 @@ impl<W: Write> Rows<W> {
 /// How one format puts rows on a writer.
 trait Encode<W: Write> {
     fn write(&mut self, batch: &RecordBatch, out: &mut W) -> Result<(), EncodeError>;
+    /// Holds nothing back any more.
+    fn release(&mut self, _out: &mut W) -> Result<(), EncodeError> {
+        Ok(())
+    }
     fn finish(&mut self, out: &mut W) -> Result<(), EncodeError>;
 }
 

@@ -71,7 +71,7 @@ impl Table {
     }
 
     /// Fixes the widths and writes what was held back.
-    fn release(&mut self, out: &mut impl Write) -> io::Result<()> {
+    fn start(&mut self, out: &mut impl Write) -> io::Result<()> {
         let Some(rows) = self.held.take() else {
             return Ok(());
         };
@@ -101,14 +101,18 @@ impl<W: Write> Encode<W> for Table {
                 .as_ref()
                 .is_some_and(|held| held.len() >= ROWS_MEASURED_MAX)
             {
-                self.release(out)?;
+                self.start(out)?;
             }
         }
         Ok(())
     }
 
+    fn release(&mut self, out: &mut W) -> Result<(), EncodeError> {
+        Ok(self.start(out)?)
+    }
+
     fn finish(&mut self, out: &mut W) -> Result<(), EncodeError> {
-        self.release(out)?;
+        self.start(out)?;
         Ok(self.rule(out)?)
     }
 }

@@ -64,20 +64,26 @@ impl SystemSchema {
         };
         let source = self.scope.feed_source(&self.session, &self.catalog)?;
         let session = Arc::clone(&self.session);
-        ChangesTable::new(session, source, feed, range)
+        let views = Arc::clone(&self.scope.views);
+        ChangesTable::new(session, source, views, feed, Some(range))
             .await
             .map(Some)
     }
 
     /// Tables by what they were called; a plain name is looked up where plain names are.
     fn named(&self, tables: &str) -> Result<Vec<(String, RelationPath)>> {
-        let state = self.session.context_state()?;
-        let default = &state.config_options().catalog.default_schema;
+        let default = match self.scope.views.last() {
+            Some(view) => view.namespace.to_string(),
+            None => {
+                let state = self.session.context_state()?;
+                state.config_options().catalog.default_schema.clone()
+            }
+        };
         let mut named = Vec::<(String, RelationPath)>::new();
         for name in tables.split(',').map(str::trim) {
             let path = match name.split_once('.') {
                 Some((namespace, name)) => RelationPath::parse(namespace, name)?,
-                None => RelationPath::parse(default, name)?,
+                None => RelationPath::parse(&default, name)?,
             };
             if named.iter().any(|(_, known)| *known == path) {
                 return Err(Error::invalid("a table is named twice").with("table", path));
