@@ -42,7 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
             "UPDATE {t} SET v = 'u{r}' WHERE id % {m} = {r} % {m}"
         ))),
         1 => table().prop_map(|t| Step::Sql(format!("UPDATE {t} SET v = v"))),
-        4 => (table(), n.clone(), m.clone()).prop_map(|(t, r, m)| Step::Sql(format!(
+        4 => (table(), n.clone(), m).prop_map(|(t, r, m)| Step::Sql(format!(
             "DELETE FROM {t} WHERE id % {m} = {r} % {m}"
         ))),
         2 => (table(), n.clone()).prop_map(|(t, n)| Step::Sql(format!("DELETE FROM {t} WHERE id > {n}"))),
@@ -52,7 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
              WHEN MATCHED THEN UPDATE SET v = 'm{n}' \
              WHEN NOT MATCHED THEN INSERT (id, v) VALUES (s.id, 'n')", n + 9
         ))),
-        1 => (table(), n.clone()).prop_map(|(t, n)| Step::Sql(format!(
+        1 => (table(), n).prop_map(|(t, n)| Step::Sql(format!(
             "INSERT OVERWRITE {t} (id, v) SELECT id, v FROM {t} WHERE id < {n}"
         ))),
         1 => table().prop_map(|t| Step::Sql(format!("TRUNCATE TABLE {t}"))),

@@ -139,6 +139,7 @@ macro_rules! files {
 
 files! {
     branches
+    changes
     conflicts
     constraints
     delete

@@ -242,3 +242,34 @@ async fn files_of_others_have_an_order_too() {
     assert_eq!(f.udr(query).await, [["273", "280"]; 6].concat());
     f.check().await;
 }
+
+#[tokio::test]
+async fn zeros_of_both_signs_are_in_the_order_of_what_follows() {
+    let f = Fixture::new().await;
+    for (table, order) in [("sorted", "WRITE ORDERED BY x DESC"), ("plain", "")] {
+        f.udr(&format!("CREATE TABLE {table} (id INT, x DOUBLE) {order}"))
+            .await;
+        for rows in [
+            "(10, '-0.0'), (1, 'inf'), (4, '-0.0')",
+            "(13, '0.0'), (2, 'NaN'), (3, '0.0')",
+        ] {
+            let insert = format!("INSERT INTO {table} VALUES {rows}");
+            f.udr(&insert).await;
+        }
+    }
+    for query in [
+        "SELECT id FROM $ ORDER BY x DESC, id",
+        "SELECT id FROM $ ORDER BY x DESC, id LIMIT 4",
+        "SELECT id FROM $ ORDER BY x DESC NULLS LAST, id DESC LIMIT 5",
+        "SELECT min(id), count(*) FROM $ GROUP BY x ORDER BY 1",
+    ] {
+        let expected = f.udr(&query.replace('$', "plain")).await;
+        assert_eq!(
+            f.udr(&query.replace('$', "sorted")).await,
+            expected,
+            "{query}"
+        );
+    }
+    let plan = f.plan("SELECT id FROM sorted ORDER BY x DESC").await;
+    assert!(plan.contains("SortExec"), "{plan}");
+}

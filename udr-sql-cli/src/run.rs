@@ -259,11 +259,7 @@ impl Runner {
             self.confirm(confirmation, &progress);
             return Ok(());
         }
-        let screen = match endless {
-            true => Screen::plain(),
-            false => self.screen(),
-        };
-        let mut rows = self.settings.format.rows(&schema, screen);
+        let mut rows = self.settings.format.rows(&schema, self.screen(endless));
         let (mut total, mut shown) = (0, 0);
         while let Some(batch) = progress.during(stream.next()).await {
             let batch = batch?;
@@ -276,13 +272,10 @@ impl Runner {
                 if self.environment.stdout_terminal {
                     progress.hide();
                 }
-                progress.suspend(|| {
-                    rows.write(&batch.slice(0, room))?;
-                    match endless {
-                        true => rows.release(),
-                        false => Ok(()),
-                    }
-                })?;
+                progress.suspend(|| rows.write(&batch.slice(0, room)))?;
+                if endless {
+                    progress.suspend(|| rows.release())?;
+                }
             }
         }
         progress.hide();
@@ -303,10 +296,11 @@ impl Runner {
         Ok(())
     }
 
-    fn screen(&self) -> Screen {
+    /// Where rows are shown; a pager would wait for the end of those that have none.
+    fn screen(&self, endless: bool) -> Screen {
         match &self.pager {
-            Some(pager) => Screen::paged(pager),
-            None => Screen::plain(),
+            Some(pager) if !endless => Screen::paged(pager),
+            _ => Screen::plain(),
         }
     }
 

@@ -224,6 +224,7 @@ macro_rules! files {
 
 files! {
     branches
+    changes
     conflicts
     constraints
     delete

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use datafusion::physical_expr::LexOrdering;
-use udr_core::format::{DataFile, Schema, SortField, Value};
+use udr_core::format::{DataFile, Schema, SortField, Type, Value};
 use udr_core::snapshot::FileTask;
 
 use crate::exec::sort_exprs;
@@ -26,7 +26,7 @@ pub(super) fn ordered_files(
     partitions: usize,
     split_from: usize,
 ) -> Option<OrderedFiles> {
-    let mut order = common(tasks)?;
+    let mut order = comparable(schema, common(tasks)?);
     let leading = order.first()?;
     let dealt = if tasks.len() <= partitions {
         tasks.iter().map(|task| vec![task.clone()]).collect()
@@ -67,6 +67,18 @@ fn common(tasks: &[FileTask]) -> Option<&[SortField]> {
         common.get(..same).filter(|common| !common.is_empty())
     });
     common.filter(|common| !common.is_empty())
+}
+
+/// The fields before the first of a column of floats: some operators of the engine take 0.0 and -0.0
+/// for equal and go by what follows, others do not.
+fn comparable<'a>(schema: &Schema, order: &'a [SortField]) -> &'a [SortField] {
+    let is_float = |field: &SortField| {
+        let column = schema.field_by_id(field.source);
+        column
+            .is_none_or(|column| matches!(column.ty, Type::Float16 | Type::Float32 | Type::Float64))
+    };
+    let end = order.iter().position(is_float).unwrap_or(order.len());
+    order.get(..end).unwrap_or_default()
 }
 
 /// Deals out files so that within a partition all values of a file come after those of the one
